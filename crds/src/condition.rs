@@ -1,0 +1,122 @@
+//! Names of conditions and reasons, in one place.
+
+use serde::{Deserialize, Serialize};
+
+/// Types of `status.conditions`. A summary comes first, then one per subsystem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+pub enum ConditionType {
+    /// Everything that the spec asks for is there and works.
+    Ready,
+    /// The operator is still working towards the spec (kstatus).
+    Reconciling,
+    /// The operator cannot go on until the user mends something (kstatus).
+    Stalled,
+    /// The pods run and are available.
+    WorkloadReady,
+    /// The certificate is issued, valid and mounted.
+    TLSReady,
+    /// The Service and the host names are in order.
+    ExposureReady,
+    /// The default-deny NetworkPolicy with its openings is there.
+    NetworkReady,
+}
+
+impl ConditionType {
+    /// Every type, in the order in which status shows them.
+    pub const ALL: [Self; 7] = [
+        Self::Ready,
+        Self::Reconciling,
+        Self::Stalled,
+        Self::WorkloadReady,
+        Self::TLSReady,
+        Self::ExposureReady,
+        Self::NetworkReady,
+    ];
+
+    /// The name in `status.conditions[].type`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+            Self::Reconciling => "Reconciling",
+            Self::Stalled => "Stalled",
+            Self::WorkloadReady => "WorkloadReady",
+            Self::TLSReady => "TLSReady",
+            Self::ExposureReady => "ExposureReady",
+            Self::NetworkReady => "NetworkReady",
+        }
+    }
+}
+
+/// Reasons of conditions and events. Each says what a user can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+pub enum Reason {
+    /// All is well.
+    Ready,
+    /// Work is under way; wait.
+    Progressing,
+    /// `spec.suspend` is true: nothing is created or corrected.
+    Suspended,
+    /// The namespace is not onboarded; a platform admin runs `kubectl hardened onboard`.
+    NamespaceNotOnboarded,
+    /// An object of that name belongs to somebody else; delete or rename it.
+    NameConflict,
+    /// A field that cannot be changed differs; delete the child, the operator makes it anew.
+    ImmutableField,
+    /// A host name is not covered by the namespace's allowed hosts; ask the platform, or change the host name.
+    HostNotAllowed,
+    /// A Secret that the spec names does not carry the label `hardened.dev/service: NAME`; its owner adds it.
+    SecretNotAllowed,
+    /// A Secret or ConfigMap that the spec names does not exist; create it.
+    ReferenceNotFound,
+    /// The API server refused a child by policy or validation; the message is the server's.
+    Refused,
+    /// A ResourceQuota is used up; free some or raise it.
+    QuotaExceeded,
+    /// The rollout does not come forward; the message is the Deployment's.
+    RolloutFailed,
+    /// Another child must be there first; see the other conditions.
+    Held,
+    /// The operator's CA is gone; a platform admin restores it. Certificates in use are kept.
+    CaLost,
+    /// A request to the API server failed for now; the operator tries again.
+    ApiError,
+}
+
+impl Reason {
+    /// The name in `status.conditions[].reason` and in events.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+            Self::Progressing => "Progressing",
+            Self::Suspended => "Suspended",
+            Self::NamespaceNotOnboarded => "NamespaceNotOnboarded",
+            Self::NameConflict => "NameConflict",
+            Self::ImmutableField => "ImmutableField",
+            Self::HostNotAllowed => "HostNotAllowed",
+            Self::SecretNotAllowed => "SecretNotAllowed",
+            Self::ReferenceNotFound => "ReferenceNotFound",
+            Self::Refused => "Refused",
+            Self::QuotaExceeded => "QuotaExceeded",
+            Self::RolloutFailed => "RolloutFailed",
+            Self::Held => "Held",
+            Self::CaLost => "CaLost",
+            Self::ApiError => "ApiError",
+        }
+    }
+
+    /// Whether only a person can mend it; then `Stalled` is true.
+    pub const fn needs_user(self) -> bool {
+        matches!(
+            self,
+            Self::NamespaceNotOnboarded
+                | Self::NameConflict
+                | Self::ImmutableField
+                | Self::HostNotAllowed
+                | Self::SecretNotAllowed
+                | Self::ReferenceNotFound
+                | Self::Refused
+                | Self::QuotaExceeded
+                | Self::CaLost
+        )
+    }
+}

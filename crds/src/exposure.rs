@@ -1,0 +1,19 @@
+//! How the service is reached from outside.
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+/// Exposure of the service.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Exposure {
+    /// Host names that clients use. Each must be covered by the namespace's annotation `hardened.dev/allowed-hosts`;
+    /// the certificate carries them, and the workload answers to no other host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 32),
+        inner(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"))
+    )]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub hostnames: Vec<String>,
+}

@@ -1,0 +1,114 @@
+//! The resource itself: spec, print columns, scale subresource and the rule on its name.
+
+use k8s_openapi::{
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON, JSONSchemaProps},
+    apimachinery::pkg::apis::meta::v1::Time,
+};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Exposure, HardenedServiceStatus, Headers, Network, RateLimits, Tls, Workload};
+
+/// HardenedService deploys an application and hardens it: certificate, network policy, security headers, rate limits,
+/// restricted pods. The operator keeps it so and reports in status.
+#[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[kube(
+    group = "hardened.dev",
+    version = "v1alpha1",
+    kind = "HardenedService",
+    plural = "hardenedservices",
+    shortname = "hsvc",
+    category = "hardened",
+    namespaced,
+    status = "HardenedServiceStatus",
+    derive = "PartialEq",
+    doc = "HardenedService deploys an application and hardens it: certificate, network policy, security headers, rate limits, restricted pods. The operator keeps it so and reports in status.",
+    scale(
+        spec_replicas_path = ".spec.workload.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.replicas"),
+    printcolumn(name = "URL", type_ = "string", json_path = ".status.url"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1),
+    printcolumn(name = "TLS-Expiry", type_ = "date", json_path = ".status.tls.notAfter", priority = 1),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 63")
+        .message("metadata.name: must be a DNS label of at most 63 characters (a-z, 0-9, -, beginning with a letter), because the Service and the certificate carry it; choose a shorter name without dots")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.environment != 'production' || self.workload.image.contains('@sha256:')")
+        .message("spec.workload.image: environment production needs an image by digest (name@sha256:...); a tag can be moved"),
+    validation = Rule::new("self.environment != 'production' || !has(self.workload.imagePullPolicy) || self.workload.imagePullPolicy != 'Never'")
+        .message("spec.workload.imagePullPolicy: Never is not allowed in environment production; use IfNotPresent")
+)]
+pub struct HardenedServiceSpec {
+    /// Strictness of the defaults and rules: development, staging or production.
+    pub environment: Environment,
+    /// Stop creating and correcting; what runs keeps running.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspend: bool,
+    /// When `suspend` ends by itself (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspend_until: Option<Time>,
+    /// The application.
+    pub workload: Workload,
+    /// How it is reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exposure: Option<Exposure>,
+    /// Its certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// Headers of its responses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headers: Option<Headers>,
+    /// Rate limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limits: Option<RateLimits>,
+    /// Openings in the default-deny NetworkPolicy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
+}
+
+/// Strictness rises from development to production.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Environment {
+    /// One replica by default, tags allowed.
+    Development,
+    /// As production, tags allowed.
+    Staging,
+    /// Images by digest.
+    Production,
+}
+
+impl Environment {
+    /// The name in YAML.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Development => "development",
+            Self::Staging => "staging",
+            Self::Production => "production",
+        }
+    }
+}
+
+/// Without a status, kstatus calls an object current: `observedGeneration: -1` says that nobody has looked yet.
+pub(crate) fn with_status_default(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    for version in &mut crd.spec.versions {
+        let status = version
+            .schema
+            .as_mut()
+            .and_then(|s| s.open_api_v3_schema.as_mut())
+            .and_then(|s: &mut JSONSchemaProps| s.properties.as_mut())
+            .and_then(|p| p.get_mut("status"));
+        if let Some(status) = status {
+            status.default = Some(JSON(serde_json::json!({"observedGeneration": -1})));
+        }
+    }
+    crd
+}

@@ -1,0 +1,101 @@
+//! What the operator observed: conditions, children, certificate, restarts. Never a secret's value.
+//!
+//! Absent members serialise as null on purpose: the status is written by merge patch, where null removes.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Observed state of a `HardenedService`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HardenedServiceStatus {
+    /// The generation of the spec that this status describes; -1 before the first look.
+    pub observed_generation: Option<i64>,
+    /// Ready, Reconciling, Stalled and one condition for each subsystem.
+    #[serde(default)]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// The objects that the operator made for this service.
+    #[serde(default)]
+    #[schemars(length(max = 64))]
+    pub children: Vec<ChildStatus>,
+    /// Where the service answers.
+    pub url: Option<String>,
+    /// Pods that the Deployment has.
+    pub replicas: Option<i32>,
+    /// Label selector of the pods, for the scale subresource.
+    pub selector: Option<String>,
+    /// The certificate in use.
+    pub tls: Option<TlsStatus>,
+    /// The last restarts and their causes, newest last.
+    #[serde(default)]
+    #[schemars(length(max = 10))]
+    pub restarts: Vec<Restart>,
+}
+
+/// One child object.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ChildStatus {
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid; with it the operator knows its own object again when the owner reference was stripped.
+    pub uid: Option<String>,
+    /// What became of it.
+    pub state: ChildState,
+    /// Why, when it is not `Applied`.
+    pub reason: Option<String>,
+}
+
+/// What became of a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum ChildState {
+    /// It is as the spec asks.
+    Applied,
+    /// It waits for another one.
+    Held,
+    /// An object of that name belongs to somebody else.
+    Conflict,
+    /// The API server refused it.
+    Failed,
+}
+
+/// The certificate in use.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TlsStatus {
+    /// End of its life.
+    pub not_after: Option<Time>,
+    /// When it will be renewed.
+    pub renew_at: Option<Time>,
+    /// Serial number, hexadecimal.
+    pub serial: Option<String>,
+    /// Who issued it: kind of issuer and id of the CA's key.
+    pub issuer: Option<String>,
+}
+
+/// A restart of the pods.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Restart {
+    /// When it was asked for.
+    pub at: Time,
+    /// Why.
+    pub cause: RestartCause,
+    /// Names of the keys that changed; never values.
+    #[serde(default)]
+    #[schemars(length(max = 64))]
+    pub keys: Vec<String>,
+}
+
+/// Cause of a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum RestartCause {
+    /// `kubectl rollout restart`.
+    Manual,
+}

@@ -1,0 +1,63 @@
+//! Everything besides the spec that decides what the children look like.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Facts that the operator observed or minted. They hold no secret: keys and values stay in the operator.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// The platform's settings.
+    pub settings: Settings,
+    /// Patterns of the namespace's annotation `hardened.dev/allowed-hosts`: exact names, or `*.` and a suffix for one label.
+    pub allowed_hosts: Vec<String>,
+    /// Certificates (PEM) that clients of the service should trust.
+    pub ca_bundle: String,
+    /// Value of the pod template's annotation `hardened.dev/restart-hash`.
+    pub restart_hash: String,
+}
+
+/// Settings of the platform that reach the children.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Settings {
+    /// DNS suffix of the cluster.
+    pub cluster_domain: String,
+    /// Pods that answer DNS (port 53).
+    pub dns: Vec<Peer>,
+    /// The edge (ingress controller or Gateway) that may connect to the `http` port.
+    pub edge: Vec<Peer>,
+    /// Monitoring that may connect to the `metrics` port.
+    pub monitoring: Vec<Peer>,
+    /// The prober that may connect to both ports.
+    pub prober: Vec<Peer>,
+    /// Annotations that others may put on Services, ServiceAccounts and pod templates.
+    pub tolerated_annotations: Vec<String>,
+}
+
+/// Pods chosen by labels of their namespace and of their own.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Peer {
+    /// Labels of the namespace; at least one.
+    pub namespace_labels: BTreeMap<String, String>,
+    /// Labels of the pods; none means every pod of the namespace.
+    pub pod_labels: BTreeMap<String, String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let peer = |namespace: &str, pod: Option<(&str, &str)>| Peer {
+            namespace_labels: BTreeMap::from([("kubernetes.io/metadata.name".into(), namespace.into())]),
+            pod_labels: pod.map(|(key, value)| (key.into(), value.into())).into_iter().collect(),
+        };
+        Self {
+            cluster_domain: "cluster.local".into(),
+            dns: vec![peer("kube-system", Some(("k8s-app", "kube-dns")))],
+            edge: Vec::new(),
+            monitoring: vec![peer("monitoring", None)],
+            prober: vec![peer("hardened-system", Some(("app.kubernetes.io/component", "prober")))],
+            tolerated_annotations: Vec::new(),
+        }
+    }
+}
