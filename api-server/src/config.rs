@@ -1,0 +1,88 @@
+//! What the process is started with: flags, each with an environment variable. It reads no file and opens no socket.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+/// Where the service runs; rules get stricter from top to bottom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Environment {
+    /// A developer's machine: binds to loopback unless told otherwise.
+    Development,
+    /// As production, with data that may be lost.
+    Staging,
+    /// The default, because a forgotten setting must not open anything.
+    Production,
+}
+
+/// Settings of the process. What may change while it runs is in the policy file instead.
+#[derive(Clone, Debug, Args)]
+pub struct Config {
+    /// Where the service runs
+    #[arg(long, env = "ENVIRONMENT", value_enum, default_value = "production")]
+    pub environment: Environment,
+    /// Address of the API [default: 0.0.0.0:8443, in development 127.0.0.1:8080]
+    #[arg(long, env = "API_BIND", value_name = "IP:PORT")]
+    pub api_bind: Option<SocketAddr>,
+    /// Address of /metrics, plain HTTP [default: 0.0.0.0:9090, in development 127.0.0.1:9090]
+    #[arg(long, env = "METRICS_BIND", value_name = "IP:PORT")]
+    pub metrics_bind: Option<SocketAddr>,
+    /// Directory with tls.crt, tls.key and ca.crt; when set, the API is served over TLS and follows changes
+    #[arg(long, env = "TLS_DIR", value_name = "DIR")]
+    pub tls_dir: Option<PathBuf>,
+    /// JSON policy file (headers, trusted hosts, rate limits), followed while running; without one the built-in
+    /// policy counts
+    #[arg(long, env = "POLICY_FILE", value_name = "FILE")]
+    pub policy_file: Option<PathBuf>,
+    /// How often the TLS directory and the policy file are looked at, in seconds
+    #[arg(long, env = "RELOAD_INTERVAL", value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=60))]
+    pub reload_interval: u64,
+    /// Worker threads [default: one per CPU]
+    #[arg(long, env = "WORKERS", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: Option<u16>,
+    /// Connections served at once, over all workers; further ones wait
+    #[arg(long, env = "MAX_CONNECTIONS", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_connections: u32,
+    /// Largest request body in bytes
+    #[arg(long, env = "MAX_BODY_BYTES", default_value_t = 256 * 1024)]
+    pub max_body_bytes: usize,
+    /// Seconds a client has for the TLS handshake and for each request's headers
+    #[arg(long, env = "HEADER_TIMEOUT", value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
+    pub header_timeout: u64,
+    /// Seconds between /readyz turning false and the end of new connections
+    #[arg(long, env = "DRAIN_DELAY", value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(0..=300))]
+    pub drain_delay: u64,
+    /// Seconds that requests in flight get to finish after that
+    #[arg(long, env = "SHUTDOWN_TIMEOUT", value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub shutdown_timeout: u64,
+}
+
+impl Config {
+    /// The address of the API.
+    pub fn api_addr(&self) -> SocketAddr {
+        self.api_bind.unwrap_or_else(|| match self.environment {
+            Environment::Development => SocketAddr::from(([127, 0, 0, 1], 8080)),
+            Environment::Staging | Environment::Production => SocketAddr::from(([0, 0, 0, 0], 8443)),
+        })
+    }
+
+    /// The address of the metrics.
+    pub fn metrics_addr(&self) -> SocketAddr {
+        self.metrics_bind.unwrap_or_else(|| match self.environment {
+            Environment::Development => SocketAddr::from(([127, 0, 0, 1], 9090)),
+            Environment::Staging | Environment::Production => SocketAddr::from(([0, 0, 0, 0], 9090)),
+        })
+    }
+
+    /// The pause between two looks at the watched files.
+    pub fn reload_every(&self) -> Duration {
+        Duration::from_secs(self.reload_interval)
+    }
+
+    /// The number of worker threads.
+    pub fn worker_count(&self) -> usize {
+        self.workers.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
+    }
+}

@@ -1,0 +1,212 @@
+//! The security headers of every answer, compiled once per policy; per answer only the nonce is made.
+
+use std::fmt::Write as _;
+
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use crate::policy::{Headers, Preset};
+
+const NONCE: &str = "{nonce}";
+
+/// What an answer carries if the system has no randomness: nothing may run at all.
+const CSP_WITHOUT_NONCE: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
+
+/// Header values that are the same in every answer, in every preset.
+const FIXED: [(&str, &str); 11] = [
+    ("strict-transport-security", "max-age=31536000; includeSubDomains; preload"),
+    ("x-frame-options", "DENY"),
+    ("x-content-type-options", "nosniff"),
+    ("x-xss-protection", "1; mode=block"),
+    ("referrer-policy", "strict-origin-when-cross-origin"),
+    ("permissions-policy", "geolocation=(), microphone=(), camera=(), payment=(), usb=(), magnetometer=()"),
+    ("server", "Unknown"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("cross-origin-embedder-policy", "require-corp"),
+    ("x-permitted-cross-domain-policies", "none"),
+];
+
+/// The headers of one policy.
+#[derive(Debug)]
+pub struct HeaderSet {
+    fixed: Vec<(HeaderName, HeaderValue)>,
+    cache_control: HeaderValue,
+    /// The Content-Security-Policy, cut where the nonce goes.
+    csp: Vec<String>,
+}
+
+impl HeaderSet {
+    /// Compiles preset and overrides. The error names the header.
+    pub fn new(headers: &Headers) -> Result<Self, String> {
+        let mut set = Self {
+            fixed: FIXED
+                .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+                .into(),
+            cache_control: HeaderValue::from_static("no-store"),
+            csp: cut(content_security_policy(headers.preset)),
+        };
+        for (name, value) in &headers.overrides {
+            set.change(name, value)?;
+        }
+        Ok(set)
+    }
+
+    fn change(&mut self, name: &str, text: &str) -> Result<(), String> {
+        let refused = |why: &str| format!("headers.overrides: {name}: {why}");
+        let printable = text.bytes().all(|b| (0x20..0x7f).contains(&b));
+        if text.trim().is_empty() || !printable || text.len() > 4096 {
+            return Err(refused("the value must be 1 to 4096 printable ASCII characters"));
+        }
+        let value = HeaderValue::from_str(text).map_err(|_| refused("the value is not a header value"))?;
+        let lower = name.to_ascii_lowercase();
+        if lower == "content-security-policy" {
+            self.csp = cut(&with_nonce(text));
+        } else if lower == "cache-control" {
+            self.cache_control = value;
+        } else {
+            let slot = self.fixed.iter_mut().find(|(known, _)| known.as_str() == lower);
+            slot.ok_or_else(|| refused("only a security header can be overridden"))?.1 = value;
+        }
+        Ok(())
+    }
+
+    /// Writes the headers over whatever a handler or an upstream has set. Only a handler's own `Cache-Control` stays.
+    pub fn apply(&self, headers: &mut HeaderMap) {
+        for (name, value) in &self.fixed {
+            headers.insert(name.clone(), value.clone());
+        }
+        headers.insert(header::CONTENT_SECURITY_POLICY, self.csp());
+        if !headers.contains_key(header::CACHE_CONTROL) {
+            headers.insert(header::CACHE_CONTROL, self.cache_control.clone());
+        }
+    }
+
+    /// The same headers as lines of an HTTP/1 head.
+    pub fn lines(&self) -> String {
+        let csp = (header::CONTENT_SECURITY_POLICY, self.csp());
+        let cache = (header::CACHE_CONTROL, self.cache_control.clone());
+        self.fixed.iter().chain([&csp, &cache]).fold(String::new(), |mut text, (name, value)| {
+            // Writing to a String cannot fail, and every value was checked to be ASCII.
+            let _ = write!(text, "{name}: {}\r\n", value.to_str().unwrap_or_default());
+            text
+        })
+    }
+
+    fn csp(&self) -> HeaderValue {
+        let Some(nonce) = random::<16>().map(|bytes| STANDARD.encode(bytes)) else {
+            return CSP_WITHOUT_NONCE;
+        };
+        HeaderValue::try_from(self.csp.join(&nonce)).unwrap_or(CSP_WITHOUT_NONCE)
+    }
+}
+
+/// Bytes of the system's generator.
+pub fn random<const N: usize>() -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    aws_lc_rs::rand::fill(&mut bytes).ok().map(|()| bytes)
+}
+
+fn content_security_policy(preset: Preset) -> &'static str {
+    match preset {
+        Preset::Strict => {
+            "default-src 'none'; script-src 'nonce-{nonce}' 'strict-dynamic'; style-src 'nonce-{nonce}'; \
+             img-src 'self'; font-src 'self'; connect-src 'self'; object-src 'none'; base-uri 'none'; \
+             form-action 'none'; frame-ancestors 'none'; upgrade-insecure-requests"
+        }
+        Preset::Api => {
+            "default-src 'none'; script-src 'nonce-{nonce}'; object-src 'none'; base-uri 'none'; \
+             form-action 'none'; frame-ancestors 'none'; sandbox"
+        }
+        Preset::Web => {
+            "default-src 'self'; script-src 'self' 'nonce-{nonce}' 'strict-dynamic'; \
+             style-src 'self' 'nonce-{nonce}'; img-src 'self' data:; font-src 'self'; connect-src 'self'; \
+             object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; \
+             upgrade-insecure-requests"
+        }
+    }
+}
+
+fn cut(policy: &str) -> Vec<String> {
+    policy.split(NONCE).map(str::to_owned).collect()
+}
+
+/// An overridden policy gets the nonce too: in `script-src`, which starts as a copy of `default-src` if it is missing.
+fn with_nonce(policy: &str) -> String {
+    if policy.contains(NONCE) {
+        return policy.to_owned();
+    }
+    let mut directives: Vec<&str> = policy.split(';').map(str::trim).filter(|d| !d.is_empty()).collect();
+    let position = |name: &str| {
+        directives
+            .iter()
+            .position(|d| d.split_ascii_whitespace().next().is_some_and(|n| n.eq_ignore_ascii_case(name)))
+    };
+    let script = position("script-src");
+    let sources = script.or_else(|| position("default-src")).map_or("", |at| directives[at]);
+    // 'none' beside another source means nothing to a browser, so it goes.
+    let sources = sources.split_ascii_whitespace().skip(1).filter(|s| !s.eq_ignore_ascii_case("'none'"));
+    let line =
+        ["script-src"].into_iter().chain(sources).chain(["'nonce-{nonce}'"]).collect::<Vec<_>>().join(" ");
+    match script {
+        Some(at) => directives[at] = &line,
+        None => directives.push(&line),
+    }
+    directives.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(name: &str, value: &str) -> HeaderSet {
+        let overrides = [(name.to_owned(), value.to_owned())].into();
+        HeaderSet::new(&Headers { preset: Preset::Strict, overrides }).unwrap()
+    }
+
+    fn applied(set: &HeaderSet, name: &str) -> String {
+        let mut headers = HeaderMap::new();
+        set.apply(&mut headers);
+        headers.get(name).unwrap().to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn an_override_changes_its_header_and_no_other() {
+        let set = set("x-frame-options", "SAMEORIGIN");
+        assert_eq!(applied(&set, "X-Frame-Options"), "SAMEORIGIN");
+        assert_eq!(applied(&set, "X-Content-Type-Options"), "nosniff");
+        assert!(set.lines().contains("x-frame-options: SAMEORIGIN\r\n"));
+    }
+
+    #[test]
+    fn an_overridden_policy_still_has_a_fresh_nonce() {
+        let table = [
+            (
+                "default-src 'self'; img-src *",
+                "default-src 'self'; img-src *; script-src 'self' 'nonce-{nonce}'",
+            ),
+            ("script-src 'none'; default-src 'self'", "script-src 'nonce-{nonce}'; default-src 'self'"),
+            ("Script-Src 'self' x.example", "script-src 'self' x.example 'nonce-{nonce}'"),
+            ("default-src 'none'", "default-src 'none'; script-src 'nonce-{nonce}'"),
+            ("style-src 'nonce-{nonce}'", "style-src 'nonce-{nonce}'"),
+        ];
+        for (policy, expected) in table {
+            assert_eq!(with_nonce(policy), expected);
+        }
+        let set = set("Content-Security-Policy", "default-src 'self'");
+        assert_ne!(applied(&set, "content-security-policy"), applied(&set, "content-security-policy"));
+    }
+
+    #[test]
+    fn every_preset_has_the_nonce_and_forbids_frames_plugins_and_base() {
+        for preset in [Preset::Strict, Preset::Api, Preset::Web] {
+            let csp = content_security_policy(preset);
+            for part in ["'nonce-{nonce}'", "frame-ancestors 'none'", "object-src 'none'", "base-uri 'none'"]
+            {
+                assert!(csp.contains(part), "{preset:?} lacks {part}");
+            }
+        }
+    }
+}

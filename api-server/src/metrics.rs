@@ -1,0 +1,143 @@
+//! Prometheus metrics. Every label value comes from a closed set, so no client can grow the table.
+
+use std::{fmt, sync::atomic::AtomicU64, time::Duration};
+
+use actix_web::http::Method;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text::encode},
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    registry::Registry,
+};
+
+/// From 0.5 ms, the range where an answer from memory lies, to the 10 s where clients give up.
+const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0];
+
+/// The route label of requests that no route matches.
+pub const NO_ROUTE: &str = "none";
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    method: &'static str,
+    route: String,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DurationLabels {
+    method: &'static str,
+    route: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabels {
+    file: ReloadFile,
+    result: Reload,
+}
+
+/// A watched file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ReloadFile {
+    /// The policy file.
+    Policy,
+    /// The TLS pair.
+    Certificate,
+}
+
+/// What became of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reload {
+    /// The new content is in force.
+    Loaded,
+    /// The last good content stays.
+    Refused,
+}
+
+impl ReloadFile {
+    /// The label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Policy => "policy",
+            Self::Certificate => "certificate",
+        }
+    }
+}
+
+impl Reload {
+    /// The label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Loaded => "loaded",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+impl EncodeLabelValue for ReloadFile {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        self.as_str().encode(encoder)
+    }
+}
+
+impl EncodeLabelValue for Reload {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        self.as_str().encode(encoder)
+    }
+}
+
+/// All metrics of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    durations: Family<DurationLabels, Histogram, fn() -> Histogram>,
+    reloads: Family<ReloadLabels, Counter<u64, AtomicU64>>,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::default();
+        let requests = Family::default();
+        let durations: Family<_, _, fn() -> Histogram> =
+            Family::new_with_constructor(|| Histogram::new(BUCKETS));
+        let reloads = Family::default();
+        registry.register("http_requests", "Answers by method, route template and status", requests.clone());
+        registry.register(
+            "http_request_duration_seconds",
+            "Time from the parsed head to the answer's head",
+            durations.clone(),
+        );
+        registry.register("config_reloads", "Changes of watched files by result", reloads.clone());
+        Self { registry, requests, durations, reloads }
+    }
+
+    pub(crate) fn answered(&self, method: &Method, route: String, status: u16, took: Duration) {
+        let method = method_label(method);
+        self.durations
+            .get_or_create(&DurationLabels { method, route: route.clone() })
+            .observe(took.as_secs_f64());
+        self.requests.get_or_create(&RequestLabels { method, route, status }).inc();
+    }
+
+    pub(crate) fn reloaded(&self, file: ReloadFile, result: Reload) {
+        self.reloads.get_or_create(&ReloadLabels { file, result }).inc();
+    }
+
+    pub(crate) fn text(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}

@@ -1,0 +1,224 @@
+//! The rate limits of the policy file as checked data. Counting requests happens elsewhere.
+
+use std::{collections::BTreeSet, fmt, net::IpAddr, time::Duration};
+
+use serde::Deserialize;
+
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+/// Limits per client and rule.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RateLimits {
+    /// Where the counters live.
+    #[serde(default)]
+    pub store: Store,
+    /// The limit for requests that no rule matches.
+    #[serde(default)]
+    pub default: Option<RateLimit>,
+    /// The first rule that matches method and path counts.
+    #[serde(default)]
+    pub rules: Vec<Rule>,
+    /// IPv6 clients are counted by this prefix.
+    #[serde(default = "default_ipv6_prefix")]
+    pub ipv6_prefix_length: u8,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    #[serde(default)]
+    pub trusted_proxies: Vec<Cidr>,
+}
+
+/// Where the counters live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Store {
+    /// In this process.
+    #[default]
+    Memory,
+    /// In Redis, shared by all replicas.
+    Redis,
+}
+
+/// A number of requests in a period.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct RateLimit {
+    /// Requests per period.
+    pub requests: u32,
+    /// The period.
+    pub period: Period,
+}
+
+/// A limit for some methods and paths.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Rule {
+    /// Unique name, used in headers and metrics.
+    pub name: String,
+    /// Methods; empty means all.
+    #[serde(default)]
+    pub methods: Vec<String>,
+    /// Paths.
+    pub path: PathMatch,
+    /// Requests per period.
+    pub requests: u32,
+    /// The period.
+    pub period: Period,
+}
+
+/// Which paths a rule counts.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PathMatch {
+    /// How the value is compared.
+    #[serde(rename = "type", default)]
+    pub kind: PathType,
+    /// The path.
+    pub value: String,
+}
+
+/// How a path is compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum PathType {
+    /// The whole path.
+    #[default]
+    Exact,
+    /// The path and everything below it, by segments. The custom resource writes `PathPrefix`, as Gateway API does.
+    #[serde(alias = "PathPrefix")]
+    Prefix,
+}
+
+/// A period of 1 s to 24 h, written as GEP-2257 has it (`1h30m`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Period(Duration);
+
+impl Period {
+    /// Whole seconds of the period.
+    pub fn as_secs(self) -> u64 {
+        self.0.as_secs()
+    }
+}
+
+impl TryFrom<String> for Period {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        parse_duration(&text)
+            .filter(|d| (Duration::from_secs(1)..=Duration::from_hours(24)).contains(d))
+            .map(Self)
+            .ok_or_else(|| format!("period: {text:?} is not a duration of 1s to 24h such as 90s or 1h30m"))
+    }
+}
+
+fn parse_duration(text: &str) -> Option<Duration> {
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).filter(|n| (1..=5).contains(n))?;
+        let number: u64 = rest[..digits].parse().ok()?;
+        let unit = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |n| digits + n);
+        total += match &rest[digits..unit] {
+            "h" => Duration::from_secs(number * 3600),
+            "m" => Duration::from_secs(number * 60),
+            "s" => Duration::from_secs(number),
+            "ms" => Duration::from_millis(number),
+            _ => return None,
+        };
+        rest = &rest[unit..];
+    }
+    Some(total)
+}
+
+/// An address range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Cidr {
+    /// The first part of the range.
+    pub address: IpAddr,
+    /// Significant bits.
+    pub prefix: u8,
+}
+
+impl TryFrom<String> for Cidr {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let parsed = text.split_once('/').and_then(|(address, prefix)| {
+            let (address, prefix) = (address.parse::<IpAddr>().ok()?, prefix.parse::<u8>().ok()?);
+            (prefix <= if address.is_ipv4() { 32 } else { 128 }).then_some(Self { address, prefix })
+        });
+        parsed.ok_or_else(|| format!("trustedProxies: {text:?} is not an address range such as 10.0.0.0/8"))
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+const fn default_ipv6_prefix() -> u8 {
+    64
+}
+
+/// The limits that count where the file says nothing: what each endpoint of the app is protected from.
+impl Default for RateLimits {
+    fn default() -> Self {
+        let table = [
+            ("login", "POST", PathType::Exact, "/login", 5),
+            ("token-refresh", "POST", PathType::Exact, "/token/refresh", 5),
+            ("transcribe", "POST", PathType::Exact, "/transcribe", 10),
+            ("videos", "GET", PathType::Exact, "/videos", 60),
+            ("analyze", "POST", PathType::Exact, "/analyze", 60),
+            ("jobs-read", "GET", PathType::Prefix, "/jobs", 30),
+            ("jobs-delete", "DELETE", PathType::Prefix, "/jobs", 30),
+            ("schedule", "POST", PathType::Exact, "/schedule", 10),
+        ];
+        let rules = table.map(|(name, method, kind, path, requests)| Rule {
+            name: name.into(),
+            methods: vec![method.into()],
+            path: PathMatch { kind, value: path.into() },
+            requests,
+            period: Period(Duration::from_mins(1)),
+        });
+        Self {
+            store: Store::Memory,
+            default: None,
+            rules: rules.into(),
+            ipv6_prefix_length: default_ipv6_prefix(),
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+/// Checks what the types do not say; the message names the field.
+pub(super) fn check(limits: &RateLimits) -> Result<(), String> {
+    let mut names = BTreeSet::new();
+    for rule in &limits.rules {
+        let name = &rule.name;
+        if name.is_empty() || name.len() > 40 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        {
+            return Err(format!("rateLimits.rules.name: {name:?} is not 1 to 40 letters, digits and dashes"));
+        }
+        if !names.insert(name) {
+            return Err(format!("rateLimits.rules.name: {name:?} stands twice"));
+        }
+        if let Some(method) = rule.methods.iter().find(|m| !METHODS.contains(&m.as_str())) {
+            return Err(format!(
+                "rateLimits.rules.methods: {method:?} in rule {name:?} is none of {METHODS:?}"
+            ));
+        }
+        let path = &rule.path.value;
+        if !path.starts_with('/') || path.contains("//") || path.len() > 256 {
+            return Err(format!("rateLimits.rules.path: {path:?} in rule {name:?} is not an absolute path"));
+        }
+    }
+    let requests = limits.rules.iter().map(|r| r.requests).chain(limits.default.map(|d| d.requests));
+    if let Some(n) = requests.into_iter().find(|n| !(1..=100_000).contains(n)) {
+        return Err(format!("rateLimits: requests {n} is not between 1 and 100000"));
+    }
+    if !(32..=128).contains(&limits.ipv6_prefix_length) {
+        return Err(format!(
+            "rateLimits.ipv6PrefixLength: {} is not between 32 and 128",
+            limits.ipv6_prefix_length
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! Errors as RFC 9457 problems. One shape for all: ours, the framework's and the parser's. Nothing internal is said.
+
+use actix_web::{HttpResponse, http::StatusCode};
+use serde::Serialize;
+
+/// The media type.
+pub const MEDIA_TYPE: &str = "application/problem+json";
+
+/// What a route says beside the status; the middleware writes it into the body.
+pub struct Detail(pub &'static str);
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Problem<'a> {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    request_id: &'a str,
+}
+
+/// An error answer; its body is written by the middleware.
+pub fn respond(status: StatusCode, detail: &'static str) -> HttpResponse {
+    let mut response = HttpResponse::new(status);
+    response.extensions_mut().insert(Detail(detail));
+    response
+}
+
+/// The answer where no route matches.
+pub async fn not_found() -> HttpResponse {
+    respond(StatusCode::NOT_FOUND, "There is nothing at this path.")
+}
+
+/// The body. The type is stable: it depends on the status alone.
+pub fn body(status: StatusCode, detail: Option<&str>, request_id: &str) -> String {
+    let title = status.canonical_reason().unwrap_or("Error");
+    let slug = title.to_ascii_lowercase().replace(' ', "-");
+    let r#type = format!("https://hardened.dev/problems/{slug}");
+    let problem = Problem { r#type, title, status: status.as_u16(), detail, request_id };
+    serde_json::to_string(&problem).unwrap_or_default()
+}

@@ -1,0 +1,224 @@
+//! Sockets, limits and the drain. It knows the app only as something to serve.
+
+use std::{
+    fmt,
+    future::Future,
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix_http::{
+    HttpService, KeepAlive, Protocol, Request, Response, body::MessageBody, error::DispatchError,
+};
+use actix_server::{GracefulShutdownSignal, Server, ServerBuilder};
+use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config};
+use actix_tls::accept::{
+    TlsError as AcceptError,
+    rustls_0_23::{Acceptor, TlsStream},
+};
+use actix_web::{
+    dev::{AppConfig, Service},
+    web::Data,
+};
+use rustls::ServerConfig;
+use thiserror::Error;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+
+use crate::{
+    app,
+    config::Config,
+    metrics_app,
+    policy::PolicyError,
+    reload,
+    state::State,
+    tls::{self, Certificate, TlsError},
+    wire::Wire,
+};
+
+/// An idle client is let go after this; proxies in front keep theirs shorter.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// Why the service does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The policy file is no policy.
+    #[error("load POLICY_FILE")]
+    Policy(#[from] PolicyError),
+    /// The pair cannot be served.
+    #[error("load TLS_DIR")]
+    Tls(#[from] TlsError),
+    /// An address cannot be bound.
+    #[error("listen on {addr}")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+/// A bound service. Nothing is accepted before it runs.
+pub struct Bound {
+    /// Where the API listens.
+    pub api_addr: SocketAddr,
+    /// Where the metrics listen.
+    pub metrics_addr: SocketAddr,
+    state: Data<State>,
+    api: Server,
+    metrics: Server,
+}
+
+/// Reads the files, binds both ports and starts the workers. Must be called inside a tokio runtime.
+pub fn bind(config: Config) -> Result<Bound, StartError> {
+    let certificate = config.tls_dir.as_deref().map(Certificate::load).transpose()?.map(Arc::new);
+    let tls = certificate.clone().map(tls::server_config).transpose()?;
+    let (api_listener, api_addr) = listen(config.api_addr())?;
+    let (metrics_listener, metrics_addr) = listen(config.metrics_addr())?;
+    let workers = config.worker_count();
+    let per_worker = (config.max_connections as usize / workers).max(1);
+    let api = builder(&config, workers).max_concurrent_connections(per_worker);
+    // Metrics have a worker of their own: a flood on the API must not blind its watchers.
+    let metrics = builder(&config, 1).max_concurrent_connections(64);
+    let state = Data::new(State::new(config, certificate)?);
+
+    let shared = state.clone();
+    let api = serve(api, api_listener, &state, tls, move || app(shared.clone()));
+    let shared = state.clone();
+    let metrics = serve(metrics, metrics_listener, &state, None, move || metrics_app(shared.clone()));
+    let failed = |addr| move |source| StartError::Listen { addr, source };
+    let (api, metrics) = (api.map_err(failed(api_addr))?, metrics.map_err(failed(metrics_addr))?);
+    Ok(Bound { api_addr, metrics_addr, state, api: api.run(), metrics: metrics.run() })
+}
+
+impl Bound {
+    /// Serves until `stop` is ready, then drains: not ready, a pause, no new connections, requests in flight finish.
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> io::Result<()> {
+        let Self { state, api, metrics, api_addr, metrics_addr } = self;
+        tracing::info!(%api_addr, %metrics_addr, tls = state.certificate.is_some(), "serving");
+        let follower = tokio::spawn(reload::follow(state.clone()));
+        let (api_handle, metrics_handle) = (api.handle(), metrics.handle());
+        let drain = async {
+            stop.await;
+            state.drain();
+            tracing::info!("draining");
+            tokio::time::sleep(Duration::from_secs(state.config.drain_delay)).await;
+            api_handle.stop(true).await;
+            metrics_handle.stop(false).await;
+        };
+        let (api, metrics, ()) = tokio::join!(api, metrics, drain);
+        follower.abort();
+        tracing::info!("stopped");
+        api.and(metrics)
+    }
+}
+
+fn listen(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen { addr, source };
+    let listener = TcpListener::bind(addr).map_err(failed)?;
+    let addr = listener.local_addr().map_err(failed)?;
+    Ok((listener, addr))
+}
+
+fn builder(config: &Config, workers: usize) -> ServerBuilder {
+    Server::build().workers(workers).shutdown_timeout(config.shutdown_timeout).disable_signals()
+}
+
+fn serve<A, F, S, B>(
+    builder: ServerBuilder,
+    listener: TcpListener,
+    state: &Data<State>,
+    tls: Option<ServerConfig>,
+    app: A,
+) -> io::Result<ServerBuilder>
+where
+    A: Fn() -> F + Send + Clone + 'static,
+    F: IntoServiceFactory<S, Request> + 'static,
+    S: ServiceFactory<Request, Config = AppConfig, Error = actix_web::Error> + 'static,
+    S::InitError: fmt::Debug,
+    S::Response: Into<Response<B>> + 'static,
+    S::Future: 'static,
+    S::Service: 'static,
+    <S::Service as Service<Request>>::Future: 'static,
+    B: MessageBody + 'static,
+{
+    let stopping = builder.graceful_shutdown_signal();
+    let state = state.clone();
+    let Some(tls) = tls else {
+        return builder.listen("plain", listener, move || {
+            let wired = state.clone();
+            fn_service(move |io: TcpStream| {
+                let wired = wired.clone();
+                async move {
+                    let peer = io.peer_addr().ok();
+                    io.set_nodelay(true).map_err(DispatchError::Io)?;
+                    Ok((Wire::new(io, wired, true), Protocol::Http1, peer))
+                }
+            })
+            .and_then(http(state.clone(), stopping.clone(), app()))
+        });
+    };
+    builder.listen("tls", listener, move || {
+        let wired = state.clone();
+        let mut acceptor = Acceptor::new(tls.clone());
+        acceptor.set_handshake_timeout(Duration::from_secs(state.config.header_timeout));
+        acceptor
+            .map_init_err(|()| ())
+            .map_err(AcceptError::into_service_error)
+            .and_then(move |io: TlsStream<TcpStream>| {
+                let wired = wired.clone();
+                async move {
+                    let (tcp, session) = io.get_ref();
+                    let http1 = session.alpn_protocol() != Some(b"h2");
+                    let peer = tcp.peer_addr().ok();
+                    tcp.set_nodelay(true).map_err(|e| AcceptError::Service(DispatchError::Io(e)))?;
+                    let protocol = if http1 { Protocol::Http1 } else { Protocol::Http2 };
+                    Ok((Wire::new(io, wired, http1), protocol, peer))
+                }
+            })
+            .and_then(http(state.clone(), stopping.clone(), app()).map_err(AcceptError::Service))
+    })
+}
+
+/// HTTP over one connection. An error that gets past the stack still leaves with the security headers.
+fn http<IO, F, S, B>(
+    state: Data<State>,
+    stopping: GracefulShutdownSignal,
+    app: F,
+) -> impl ServiceFactory<
+    (IO, Protocol, Option<SocketAddr>),
+    Config = (),
+    Response = (),
+    Error = DispatchError,
+    InitError = (),
+>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + 'static,
+    F: IntoServiceFactory<S, Request>,
+    S: ServiceFactory<Request, Config = AppConfig, Error = actix_web::Error> + 'static,
+    S::InitError: fmt::Debug,
+    S::Response: Into<Response<B>> + 'static,
+    S::Future: 'static,
+    <S::Service as Service<Request>>::Future: 'static,
+    B: MessageBody + 'static,
+{
+    let timeout = Duration::from_secs(state.config.header_timeout);
+    let app = app.into_factory().map_err(move |error: actix_web::Error| {
+        let mut response = error.error_response();
+        state.policy().headers.apply(response.headers_mut());
+        Response::from(response)
+    });
+    HttpService::build()
+        .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
+        .client_request_timeout(timeout)
+        .client_disconnect_timeout(timeout)
+        .graceful_shutdown_signal(move || {
+            let stopping = stopping.clone();
+            async move { stopping.notified().await }
+        })
+        .finish(map_config(app, |()| AppConfig::default()))
+}

@@ -1,0 +1,170 @@
+//! The last layer before the socket. The HTTP/1 parser answers broken requests itself (400, 408, 431), past the
+//! middleware; here those answers get the headers and the problem body. It changes nothing else.
+
+use std::{
+    io,
+    pin::Pin,
+    str,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use actix_web::{
+    http::{Method, StatusCode},
+    web::Data,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::{metrics::NO_ROUTE, middleware::new_id, problem, state::State};
+
+/// The parser's own head is about 110 bytes; a longer tail is not its answer.
+const LONGEST_BARE: usize = 256;
+
+/// A connection that completes the parser's own answers.
+pub struct Wire<IO> {
+    io: IO,
+    state: Data<State>,
+    /// HTTP/2 frames are never looked at.
+    http1: bool,
+    pending: Vec<u8>,
+    sent: usize,
+}
+
+impl<IO> Wire<IO> {
+    pub const fn new(io: IO, state: Data<State>, http1: bool) -> Self {
+        Self { io, state, http1, pending: Vec::new(), sent: 0 }
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> Wire<IO> {
+    fn poll_pending(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.sent < self.pending.len() {
+            let n = ready!(Pin::new(&mut self.io).poll_write(cx, &self.pending[self.sent..]))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.sent += n;
+        }
+        self.pending.clear();
+        self.sent = 0;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Wire<IO> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Wire<IO> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.poll_pending(cx))?;
+        match this.http1.then(|| bare_answer(buf)).flatten() {
+            None => Pin::new(&mut this.io).poll_write(cx, buf),
+            Some(bare) => {
+                this.pending.extend_from_slice(&buf[..bare.start]);
+                this.pending.extend_from_slice(complete(&bare, &this.state).as_bytes());
+                // What is not sent now is sent by the flush, which the dispatcher waits for.
+                let _ = this.poll_pending(cx)?;
+                Poll::Ready(Ok(buf.len()))
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_pending(cx))?;
+        Pin::new(&mut this.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_pending(cx))?;
+        Pin::new(&mut this.io).poll_shutdown(cx)
+    }
+}
+
+/// An answer of the parser: it stands at the end of the buffer, because the connection ends with it.
+#[derive(Debug, PartialEq)]
+struct Bare<'a> {
+    start: usize,
+    version: &'a str,
+    status: StatusCode,
+    date: &'a str,
+}
+
+/// Finds such an answer. Answers of the application carry security headers, so they never have this form, and the
+/// bodies are JSON, which has no raw line breaks.
+fn bare_answer(buf: &[u8]) -> Option<Bare<'_>> {
+    if !buf.ends_with(b"\r\n\r\n") {
+        return None;
+    }
+    let tail_start = buf.len().saturating_sub(LONGEST_BARE);
+    let tail = &buf[tail_start..];
+    let at = tail.windows(7).rposition(|w| w == b"HTTP/1.")?;
+    let mut lines = str::from_utf8(&tail[at..]).ok()?.trim_end().split("\r\n");
+    let (version, status) = lines.next()?.split_once(' ')?;
+    let status = StatusCode::from_bytes(status.get(..3)?.as_bytes()).ok()?;
+    let mut empty = false;
+    let mut date = "";
+    for line in lines {
+        match line.split_once(": ")? {
+            ("content-length", "0") => empty = true,
+            ("date", value) => date = value,
+            ("connection", _) => {}
+            _ => return None,
+        }
+    }
+    let is_error = status.is_client_error() || status.is_server_error();
+    (empty && is_error).then_some(Bare { start: tail_start + at, version, status, date })
+}
+
+fn complete(bare: &Bare<'_>, state: &State) -> String {
+    let Bare { version, status, date, .. } = bare;
+    let id = new_id();
+    let body = problem::body(*status, None, &id);
+    // There is no parsed request: neither method nor path are known.
+    tracing::info!(target: "access", request_id = id, status = status.as_u16(), "malformed or late request");
+    state.metrics.answered(&Method::TRACE, NO_ROUTE.to_owned(), status.as_u16(), Duration::ZERO);
+    format!(
+        "{version} {status}\r\n{headers}x-request-id: {id}\r\ncontent-type: {media}\r\ncontent-length: {length}\r\n\
+         connection: close\r\ndate: {date}\r\n\r\n{body}",
+        headers = state.policy().headers.lines(),
+        media = problem::MEDIA_TYPE,
+        length = body.len(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BARE: &str = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\ndate: Thu, 01 Jan 2026 00:00:00 GMT\r\n\r\n";
+
+    #[test]
+    fn the_parsers_answer_is_found_behind_an_earlier_one() {
+        let earlier = "HTTP/1.1 200 OK\r\nserver: Unknown\r\ncontent-length: 2\r\n\r\n{}";
+        let buffer = format!("{earlier}{BARE}");
+        let bare = bare_answer(buffer.as_bytes()).unwrap();
+        assert_eq!((bare.start, bare.status.as_u16()), (earlier.len(), 400));
+        assert_eq!(bare.date, "Thu, 01 Jan 2026 00:00:00 GMT");
+    }
+
+    #[test]
+    fn an_answer_of_the_application_is_left_alone() {
+        for text in [
+            BARE.replace("date:", "server: Unknown\r\ndate:"),
+            BARE.replace("400 Bad Request", "200 OK"),
+            BARE.replace("content-length: 0", "content-length: 4"),
+            format!("{BARE}{{}}"),
+        ] {
+            assert_eq!(bare_answer(text.as_bytes()), None, "{text}");
+        }
+    }
+}
