@@ -52,8 +52,12 @@ impl GepDuration {
 impl fmt::Display for GepDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();
-        let parts =
-            [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s"), (self.0.subsec_millis().into(), "ms")];
+        let parts = [
+            (seconds / 3600, "h"),
+            (seconds / 60 % 60, "m"),
+            (seconds % 60, "s"),
+            (self.0.subsec_millis().into(), "ms"),
+        ];
         if self.0.is_zero() {
             return f.write_str("0s");
         }
@@ -70,8 +74,9 @@ impl Serialize for GepDuration {
 impl<'de> Deserialize<'de> for GepDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<'de, str>::deserialize(deserializer)?;
-        Self::parse(&text)
-            .ok_or_else(|| D::Error::custom(format!("{text:?} is not a duration such as 1h30m or 90s (GEP-2257)")))
+        Self::parse(&text).ok_or_else(|| {
+            D::Error::custom(format!("{text:?} is not a duration such as 1h30m or 90s (GEP-2257)"))
+        })
     }
 }
 

@@ -27,7 +27,10 @@ pub struct Identity {
 #[serde(rename_all = "camelCase")]
 pub struct AwsIdentity {
     /// ARN of the role.
-    #[schemars(length(max = 200), regex(pattern = r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]+$"))]
+    #[schemars(
+        length(max = 200),
+        regex(pattern = r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]+$")
+    )]
     pub role_arn: String,
 }
 
@@ -50,7 +53,9 @@ pub struct GcpIdentity {
     /// Audience: the full resource name of the workload identity provider.
     #[schemars(
         length(max = 300),
-        regex(pattern = r"^//iam\.googleapis\.com/projects/[0-9]+/locations/global/workloadIdentityPools/[a-z0-9-]+/providers/[a-z0-9-]+$")
+        regex(
+            pattern = r"^//iam\.googleapis\.com/projects/[0-9]+/locations/global/workloadIdentityPools/[a-z0-9-]+/providers/[a-z0-9-]+$"
+        )
     )]
     pub audience: String,
 }

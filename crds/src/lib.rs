@@ -21,15 +21,17 @@ pub use headers::{HeaderPreset, Headers};
 pub use identity::{AwsIdentity, AzureIdentity, GcpIdentity, Identity};
 pub use network::{EgressRule, IngressPeer, LabelSelector, Network, NetworkPort, Protocol};
 pub use rate_limit::{
-    EmptyObject, PathMatch, PathMatchType, RateLimit, RateLimitRule, RateLimitStore, RateLimits, RedisStore, SecretKeyRef,
+    EmptyObject, PathMatch, PathMatchType, RateLimit, RateLimitRule, RateLimitStore, RateLimits, RedisStore,
+    SecretKeyRef,
 };
 pub use service::{Environment, HardenedService, HardenedServiceSpec};
 pub use status::{ChildState, ChildStatus, HardenedServiceStatus, Restart, RestartCause, TlsStatus};
 pub use tls::{KeyAlgorithm, PrivateKey, RotationPolicy, Tls, TlsIssuer};
 pub use volume::{ConfigMapVolume, EmptyDirVolume, PersistentVolumeClaimVolume, SecretVolume, Volume};
 pub use workload::{
-    Autoscaling, Disruption, EnvVar, ImagePullPolicy, LocalObjectReference, Ports, Probe, Probes, ResourceList, Resources,
-    TaintEffect, Toleration, TolerationOperator, TopologySpreadConstraint, WhenUnsatisfiable, Workload,
+    Autoscaling, Disruption, EnvVar, ImagePullPolicy, LocalObjectReference, Ports, Probe, Probes,
+    ResourceList, Resources, TaintEffect, Toleration, TolerationOperator, TopologySpreadConstraint,
+    WhenUnsatisfiable, Workload,
 };
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

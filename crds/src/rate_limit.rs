@@ -96,7 +96,10 @@ pub struct RateLimitRule {
     pub name: String,
     /// HTTP methods. Left out: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 9), inner(length(max = 7), regex(pattern = r"^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$")))]
+    #[schemars(
+        length(max = 9),
+        inner(length(max = 7), regex(pattern = r"^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$"))
+    )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub methods: Vec<String>,
     /// Which paths.

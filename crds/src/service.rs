@@ -1,7 +1,9 @@
 //! The resource itself: spec, print columns, scale subresource and the rule on its name.
 
 use k8s_openapi::{
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON, JSONSchemaProps},
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+        CustomResourceDefinition, JSON, JSONSchemaProps,
+    },
     apimachinery::pkg::apis::meta::v1::Time,
 };
 use kube::{CustomResource, KubeSchema};

@@ -23,7 +23,9 @@ pub struct Workload {
     /// Container image, best by digest (`name@sha256:...`); `environment: production` requires one.
     #[schemars(
         length(min = 1, max = 512),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9._]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[a-f0-9]{64})?$")
+        regex(
+            pattern = r"^[a-z0-9]([-a-z0-9._]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[a-f0-9]{64})?$"
+        )
     )]
     pub image: String,
     /// When the kubelet pulls the image. Default: IfNotPresent for an image by digest, else Always.
@@ -268,7 +270,10 @@ pub struct Probe {
 pub struct Toleration {
     /// Key of the taint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 317), regex(pattern = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"))]
+    #[schemars(
+        length(max = 317),
+        regex(pattern = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
+    )]
     pub key: Option<String>,
     /// Default: Equal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -315,7 +320,10 @@ pub struct TopologySpreadConstraint {
     #[schemars(range(min = 1, max = 10))]
     pub max_skew: Option<i32>,
     /// Node label whose values are the domains.
-    #[schemars(length(max = 317), regex(pattern = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"))]
+    #[schemars(
+        length(max = 317),
+        regex(pattern = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
+    )]
     pub topology_key: String,
     /// What happens when it cannot be met. Default: ScheduleAnyway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
