@@ -1,2 +1,90 @@
-//! x
-fn main() {}
+//! The command line of the testbed. It only reads arguments and prints; the library does the work.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use testbed::lifecycle;
+use testbed::state::{Flavour, State};
+use testbed::{parts, process, users};
+
+/// A real Kubernetes for tests and for the demo, built from pinned sources.
+#[derive(Parser)]
+#[command(name = "testbed")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build and fetch every part into the cache.
+    Build,
+    /// Start it; a running one is kept.
+    Up {
+        /// Only etcd, kube-apiserver, kube-controller-manager and kube-scheduler: needs no root.
+        #[arg(long)]
+        control_plane: bool,
+        /// Stop it when no test run uses it any more.
+        #[arg(long, hide = true)]
+        while_used: bool,
+    },
+    /// Stop it and remove what it left.
+    Down,
+    /// Print what runs.
+    Status,
+    /// Stop it when its last user is gone.
+    #[command(hide = true)]
+    Watch,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run(Arguments::parse().command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("testbed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<()> {
+    let state = State::open()?;
+    match command {
+        Command::Build => parts::all(),
+        Command::Up { control_plane, while_used } => up(&state, control_plane, while_used).await,
+        Command::Down => lifecycle::down(&state),
+        Command::Status => status(&state),
+        Command::Watch => users::watch(&state),
+    }
+}
+
+async fn up(state: &State, control_plane: bool, while_used: bool) -> Result<()> {
+    if !while_used {
+        users::keep(state)?;
+    }
+    let flavour = if control_plane { Flavour::ControlPlane } else { Flavour::Full };
+    let before = lifecycle::running(state).is_some();
+    lifecycle::up(state, flavour).await?;
+    if while_used && !before {
+        users::start_watch(state)?;
+    }
+    say(&format!("export KUBECONFIG={}", state.kubeconfig().display()))
+}
+
+fn status(state: &State) -> Result<()> {
+    match lifecycle::running(state) {
+        Some(info) => say(&format!("{:?} at {}", info.flavour, info.server))?,
+        None => say("nothing runs")?,
+    }
+    for (name, pid) in process::running(state) {
+        say(&format!("{name:<28} {pid}"))?;
+    }
+    Ok(())
+}
+
+fn say(line: &str) -> Result<()> {
+    Ok(writeln!(std::io::stdout(), "{line}")?)
+}

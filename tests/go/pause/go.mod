@@ -1,0 +1,3 @@
+module hardened.dev/tests/pause
+
+go 1.26.0

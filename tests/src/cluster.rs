@@ -1,0 +1,181 @@
+//! What a test holds of the cluster: a client, a fresh onboarded namespace, the audit log. It knows nothing of the
+//! node.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::Namespace as KubeNamespace;
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::api::{DeleteParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use serde_json::{Value, json};
+
+use crate::audit::Audit;
+use crate::pki::OPERATOR_USER;
+use crate::state::State;
+use crate::{lifecycle, users};
+
+/// Namespace that the operator is installed into.
+pub const OPERATOR_NAMESPACE: &str = "hardened-system";
+/// ClusterRole that onboarding binds in a namespace.
+pub const NAMESPACE_ROLE: &str = "hardened-operator-namespace";
+static NAMES: AtomicU64 = AtomicU64::new(0);
+
+/// A cluster to test against.
+#[derive(Clone)]
+pub struct Cluster {
+    /// The administrator's client.
+    pub client: Client,
+    config: Config,
+    state: State,
+    existing: bool,
+}
+
+/// A namespace of one test; it is deleted when this is dropped.
+pub struct Namespace {
+    /// Its name.
+    pub name: String,
+    config: Config,
+}
+
+impl Cluster {
+    /// Attaches to the running testbed, or starts a control plane that ends with this run of the tests. With
+    /// `TESTBED=existing` it is the cluster of `KUBECONFIG`.
+    pub async fn get() -> Result<Self> {
+        let state = State::open()?;
+        let existing = std::env::var("TESTBED").is_ok_and(|value| value == "existing");
+        let config = if existing {
+            Config::from_kubeconfig(&KubeConfigOptions::default()).await.context("read KUBECONFIG")?
+        } else {
+            attach(&state).await?;
+            config_of(&state.kubeconfig()).await?
+        };
+        Ok(Self { client: client_with(config.clone())?, config, state, existing })
+    }
+
+    /// The audit log; an existing cluster has none that a test may read, and this says so.
+    pub fn audit(&self) -> Option<Audit> {
+        if self.existing {
+            eprintln!("NOT MEASURED: the existing cluster has no audit log to count requests in");
+            return None;
+        }
+        Some(Audit::new(self.client.clone(), self.state.path("audit.log")))
+    }
+
+    /// The state folder.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The administrator's kubeconfig, for commands; an existing cluster's is in `KUBECONFIG` already.
+    pub fn kubeconfig(&self) -> Option<PathBuf> {
+        (!self.existing).then(|| self.state.kubeconfig())
+    }
+
+    /// Whether this is the cluster of `KUBECONFIG`.
+    pub fn is_existing(&self) -> bool {
+        self.existing
+    }
+
+    /// A fresh namespace, onboarded for hosts below `example.com`.
+    pub async fn namespace(&self, prefix: &str) -> Result<Namespace> {
+        self.onboarded(prefix, "*.example.com").await
+    }
+
+    /// A fresh namespace, onboarded for these hosts.
+    pub async fn onboarded(&self, prefix: &str, hosts: &str) -> Result<Namespace> {
+        let namespace = self.create_namespace(prefix, &json!({"hardened.dev/allowed-hosts": hosts})).await?;
+        let bindings = Api::<RoleBinding>::namespaced(self.client.clone(), &namespace.name);
+        bindings.create(&PostParams::default(), &serde_json::from_value(binding())?).await?;
+        Ok(namespace)
+    }
+
+    /// A fresh namespace that the platform has not onboarded.
+    pub async fn foreign_namespace(&self, prefix: &str) -> Result<Namespace> {
+        self.create_namespace(prefix, &json!({})).await
+    }
+
+    async fn create_namespace(&self, prefix: &str, annotations: &Value) -> Result<Namespace> {
+        let name = unique(prefix);
+        let object = json!({"metadata": {
+            "name": name,
+            "annotations": annotations,
+            "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
+        }});
+        let api = Api::<KubeNamespace>::all(self.client.clone());
+        api.create(&PostParams::default(), &serde_json::from_value(object)?).await?;
+        Ok(Namespace { name, config: self.config.clone() })
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let (name, config) = (self.name.clone(), self.config.clone());
+        // A runtime of its own: the test's may be gone or busy, and a drop cannot wait on it.
+        let done = std::thread::spawn(move || delete_namespace(&name, config)).join();
+        if !matches!(done, Ok(Ok(()))) {
+            eprintln!("namespace {} was not deleted: {done:?}", self.name);
+        }
+    }
+}
+
+/// A client with the credentials of a kubeconfig file.
+pub async fn client_of(kubeconfig: &Path) -> Result<Client> {
+    client_with(config_of(kubeconfig).await?)
+}
+
+/// The settings of a kubeconfig file.
+pub async fn config_of(kubeconfig: &Path) -> Result<Config> {
+    let file = Kubeconfig::read_from(kubeconfig)?;
+    Ok(Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?)
+}
+
+/// The prefix with an end that no other test of this machine uses.
+pub fn unique(prefix: &str) -> String {
+    let count = NAMES.fetch_add(1, Ordering::Relaxed);
+    format!("{prefix}-{:x}-{count}", std::process::id())
+}
+
+fn client_with(config: Config) -> Result<Client> {
+    // Several crates may have done it already; only one provider is compiled in, so the answer does not matter.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    Ok(Client::try_from(config)?)
+}
+
+fn binding() -> Value {
+    json!({
+        "metadata": {"name": "hardened-operator"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": NAMESPACE_ROLE},
+        "subjects": [
+            {"kind": "ServiceAccount", "name": "hardened-operator", "namespace": OPERATOR_NAMESPACE},
+            {"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": OPERATOR_USER},
+        ],
+    })
+}
+
+fn delete_namespace(name: &str, config: Config) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let api = Api::<KubeNamespace>::all(client_with(config)?);
+        api.delete(name, &DeleteParams::background()).await?;
+        Ok(())
+    })
+}
+
+/// Notes this run of the tests as a user of the testbed and starts a control plane when none runs.
+async fn attach(state: &State) -> Result<()> {
+    users::enter(state)?;
+    if lifecycle::running(state).is_some() {
+        return Ok(());
+    }
+    let program = users::program()?;
+    let status = tokio::process::Command::new(program)
+        .args(["up", "--control-plane", "--while-used"])
+        .status()
+        .await
+        .context("start the testbed")?;
+    ensure!(status.success(), "the testbed did not start ({status})");
+    Ok(())
+}

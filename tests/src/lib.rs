@@ -1,0 +1,21 @@
+//! The testbed: a real Kubernetes built from pinned sources, for tests and for the demo. It knows nothing of what
+//! the operator does; tests say what they expect.
+
+pub mod apiserver;
+pub mod audit;
+pub mod cluster;
+pub mod controllers;
+pub mod etcd;
+pub mod gobuild;
+pub mod lifecycle;
+pub mod parts;
+pub mod pki;
+pub mod process;
+pub mod progress;
+pub mod state;
+pub mod users;
+pub mod wait;
+
+pub use audit::Audit;
+pub use cluster::{Cluster, Namespace};
+pub use wait::wait_until;
