@@ -1,0 +1,40 @@
+# Functions that the scripts of this folder share. It is sourced, and does nothing by itself.
+set -euo pipefail
+
+checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cache=${TESTBED_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/hardened-testbed}
+# $SECONDS counts from the start of the shell, so every line tells how long the whole command has run.
+step() { printf '\n[%3ds] %s\n' "$SECONDS" "$*"; }
+note() { printf '[%3ds]   %s\n' "$SECONDS" "$*"; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# Runs a command that prints little, with a line every 5 seconds; what it printed is shown when it fails.
+quietly() {
+    local what=$1 log begin=$SECONDS
+    shift
+    log=$(mktemp)
+    "$@" >"$log" 2>&1 &
+    local pid=$!
+    local said=$SECONDS
+    while kill -0 "$pid" 2>/dev/null; do
+        sleep 0.2
+        if ((SECONDS - said >= 5)); then
+            note "$what ... $((SECONDS - begin))s"
+            said=$SECONDS
+        fi
+    done
+    if ! wait "$pid"; then
+        cat "$log" >&2
+        rm -f "$log"
+        die "$what failed: $*"
+    fi
+    rm -f "$log"
+}
+
+# The testbed's own kubectl and helm first in PATH, so that a machine without them has the pinned ones.
+use_clients() {
+    local clients
+    clients=$(find "$cache" -maxdepth 1 -name 'clients-*' -type d -printf '%T@ %p\n' 2>/dev/null | sort -rn | head -1)
+    [[ -n $clients ]] || die "no kubectl and helm in $cache; run: cargo run -p testbed -- build"
+    PATH=${clients#* }:$PATH
+}
