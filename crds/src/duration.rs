@@ -86,7 +86,8 @@ impl JsonSchema for GepDuration {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "maxLength": 24, "pattern": "^([0-9]{1,5}(h|m|s|ms)){1,4}$"})
+        // The pattern is in the CEL rule of each field, whose message can say what to write.
+        json_schema!({"type": "string", "maxLength": 32})
     }
 }
 

@@ -16,11 +16,21 @@ pub struct Headers {
     /// Other values for single headers, by name. A header can be changed, never removed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "crate::schema::header_overrides")]
+    // A closed list, so that no name can smuggle in another header, and values without double quotes, braces, `$`, backslash or
+    // control characters, because they reach a proxy's configuration.
+    #[x_kube(validation = Rule::new("self.all(k, k in ['Strict-Transport-Security', 'X-Frame-Options', 'Content-Security-Policy', 'Referrer-Policy', 'Permissions-Policy', 'Cross-Origin-Opener-Policy', 'Cross-Origin-Resource-Policy', 'Cross-Origin-Embedder-Policy', 'Cache-Control'])")
+        .message("spec.headers.overrides: only Strict-Transport-Security, X-Frame-Options, Content-Security-Policy, Referrer-Policy, Permissions-Policy, Cross-Origin-Opener-Policy, Cross-Origin-Resource-Policy, Cross-Origin-Embedder-Policy and Cache-Control can be overridden; remove the other names"))]
+    #[x_kube(validation = crate::rules::values_match(
+        "spec.headers.overrides",
+        "^[-A-Za-z0-9 :;,._=/()*?&%+@!~\\x27]+$",
+        "made of values of letters, digits, spaces and :;,._=/()*?&%+@!~-' only; remove the other characters",
+    ))]
     pub overrides: BTreeMap<String, String>,
 }
 
 /// A named set of header values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(transform = crate::schema::without_description)]
 pub enum HeaderPreset {
     /// No content may be loaded from anywhere without the response's nonce.
     #[default]

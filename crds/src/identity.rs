@@ -27,10 +27,12 @@ pub struct Identity {
 #[serde(rename_all = "camelCase")]
 pub struct AwsIdentity {
     /// ARN of the role.
-    #[schemars(
-        length(max = 200),
-        regex(pattern = r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]+$")
-    )]
+    #[schemars(length(max = 200))]
+    #[x_kube(validation = crate::rules::matches(
+        "spec.workload.identity.aws.roleArn",
+        "^arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]+$",
+        "the ARN of an IAM role, such as arn:aws:iam::123456789012:role/studio",
+    ))]
     pub role_arn: String,
 }
 
@@ -39,10 +41,20 @@ pub struct AwsIdentity {
 #[serde(rename_all = "camelCase")]
 pub struct AzureIdentity {
     /// Client id of the managed identity.
-    #[schemars(length(max = 36), regex(pattern = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"))]
+    #[schemars(length(max = 36))]
+    #[x_kube(validation = crate::rules::matches(
+        "spec.workload.identity.azure.clientId",
+        "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+        "a lower-case UUID, such as 11111111-2222-3333-4444-555555555555",
+    ))]
     pub client_id: String,
     /// Tenant id.
-    #[schemars(length(max = 36), regex(pattern = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"))]
+    #[schemars(length(max = 36))]
+    #[x_kube(validation = crate::rules::matches(
+        "spec.workload.identity.azure.tenantId",
+        "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+        "a lower-case UUID, such as 11111111-2222-3333-4444-555555555555",
+    ))]
     pub tenant_id: String,
 }
 
@@ -51,11 +63,11 @@ pub struct AzureIdentity {
 #[serde(rename_all = "camelCase")]
 pub struct GcpIdentity {
     /// Audience: the full resource name of the workload identity provider.
-    #[schemars(
-        length(max = 300),
-        regex(
-            pattern = r"^//iam\.googleapis\.com/projects/[0-9]+/locations/global/workloadIdentityPools/[a-z0-9-]+/providers/[a-z0-9-]+$"
-        )
-    )]
+    #[schemars(length(max = 300))]
+    #[x_kube(validation = crate::rules::matches(
+        "spec.workload.identity.gcp.audience",
+        "^//iam[.]googleapis[.]com/projects/[0-9]+/locations/global/workloadIdentityPools/[a-z0-9-]+/providers/[a-z0-9-]+$",
+        "a provider's full name: //iam.googleapis.com/projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/PROVIDER",
+    ))]
     pub audience: String,
 }

@@ -6,7 +6,12 @@ mod exposure;
 mod headers;
 mod identity;
 mod network;
+mod probe;
 mod rate_limit;
+mod resources;
+mod rules;
+mod scaling;
+mod scheduling;
 mod schema;
 mod service;
 mod status;
@@ -20,19 +25,21 @@ pub use exposure::Exposure;
 pub use headers::{HeaderPreset, Headers};
 pub use identity::{AwsIdentity, AzureIdentity, GcpIdentity, Identity};
 pub use network::{EgressRule, IngressPeer, LabelSelector, Network, NetworkPort, Protocol};
+pub use probe::{Probe, Probes};
 pub use rate_limit::{
     EmptyObject, PathMatch, PathMatchType, RateLimit, RateLimitRule, RateLimitStore, RateLimits, RedisStore,
     SecretKeyRef,
+};
+pub use resources::{ResourceList, Resources};
+pub use scaling::{Autoscaling, Disruption};
+pub use scheduling::{
+    TaintEffect, Toleration, TolerationOperator, TopologySpreadConstraint, WhenUnsatisfiable,
 };
 pub use service::{Environment, HardenedService, HardenedServiceSpec};
 pub use status::{ChildState, ChildStatus, HardenedServiceStatus, Restart, RestartCause, TlsStatus};
 pub use tls::{KeyAlgorithm, PrivateKey, RotationPolicy, Tls, TlsIssuer};
 pub use volume::{ConfigMapVolume, EmptyDirVolume, PersistentVolumeClaimVolume, SecretVolume, Volume};
-pub use workload::{
-    Autoscaling, Disruption, EnvVar, ImagePullPolicy, LocalObjectReference, Ports, Probe, Probes,
-    ResourceList, Resources, TaintEffect, Toleration, TolerationOperator, TopologySpreadConstraint,
-    WhenUnsatisfiable, Workload,
-};
+pub use workload::{EnvVar, ImagePullPolicy, LocalObjectReference, Ports, Workload};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -49,7 +56,11 @@ pub const ALLOWED_HOSTS_ANNOTATION: &str = "hardened.dev/allowed-hosts";
 /// Pod template annotation `v1:KEYID:HMAC` over everything whose change needs a restart.
 pub const RESTART_ANNOTATION: &str = "hardened.dev/restart-hash";
 
+/// Every CustomResourceDefinition of this product as YAML, as it is committed under `crds/yaml/`: file name and content.
+pub const YAML: [(&str, &str); 1] =
+    [("hardened.dev_hardenedservices.yaml", include_str!("../yaml/hardened.dev_hardenedservices.yaml"))];
+
 /// Every CustomResourceDefinition of this product, ready to be applied.
 pub fn all() -> Vec<CustomResourceDefinition> {
-    vec![service::with_status_default(HardenedService::crd())]
+    vec![schema::finish(HardenedService::crd())]
 }

@@ -23,13 +23,13 @@ pub struct Network {
 /// Labels that must all match.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("size(self.matchLabels) > 0")
-        .message("matchLabels: name at least one label; an empty selector would match everything")
-)]
 pub struct LabelSelector {
     /// Label keys and values.
-    #[schemars(schema_with = "crate::network::match_labels")]
+    #[schemars(schema_with = "crate::schema::match_labels")]
+    #[x_kube(validation = Rule::new("size(self) > 0")
+        .message("spec.network: matchLabels must name at least one label, because an empty selector would match everything"))]
+    #[x_kube(validation = crate::rules::label_keys("spec.network: matchLabels"))]
+    #[x_kube(validation = crate::rules::label_values("spec.network: matchLabels"))]
     pub match_labels: BTreeMap<String, String>,
 }
 
@@ -66,8 +66,10 @@ pub struct EgressRule {
     /// An IPv4 or IPv6 range. The cloud's metadata addresses (169.254.0.0/16) stay closed also inside a wider range.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 43))]
-    #[x_kube(validation = Rule::new("isCIDR(self)").message("spec.network.egressTo.cidr: must be an address range such as 10.20.0.0/16 or fd00::/64"))]
-    #[x_kube(validation = Rule::new("!isCIDR(self) || !cidr('169.254.0.0/16').containsCIDR(cidr(self))").message("spec.network.egressTo.cidr: 169.254.0.0/16 is the cloud's metadata service and cannot be opened; use workload.identity"))]
+    #[x_kube(validation = Rule::new("isCIDR(self) && cidr(self).masked() == cidr(self)")
+        .message("spec.network.egressTo.cidr: must be an address range that begins with its first address, such as 10.20.0.0/16 or fd00::/64"))]
+    #[x_kube(validation = Rule::new("!isCIDR(self) || !cidr('169.254.0.0/16').containsCIDR(cidr(self))")
+        .message("spec.network.egressTo.cidr: 169.254.0.0/16 is the cloud's metadata service and cannot be opened; use spec.workload.identity"))]
     pub cidr: Option<String>,
     /// Destination ports; at least one.
     #[schemars(length(min = 1, max = 8))]
@@ -81,32 +83,18 @@ pub struct NetworkPort {
     /// Port number.
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
-    /// Default: TCP.
+    /// TCP or UDP. Default: TCP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<Protocol>,
 }
 
 /// Transport protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(transform = crate::schema::without_description)]
 pub enum Protocol {
     /// TCP.
     #[default]
     TCP,
     /// UDP.
     UDP,
-}
-
-/// Labels of others may well use Kubernetes' own prefixes (`kubernetes.io/metadata.name`).
-fn match_labels(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({
-        "type": "object",
-        "maxProperties": 8,
-        "additionalProperties": {
-            "type": "string", "maxLength": 63, "pattern": "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"
-        },
-        "x-kubernetes-validations": [{
-            "rule": "self.all(k, size(k) <= 317 && k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$'))",
-            "message": "matchLabels: keys must be Kubernetes label keys (optional DNS prefix, slash, name)"
-        }]
-    })
 }

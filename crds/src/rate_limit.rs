@@ -35,7 +35,8 @@ pub struct RateLimits {
     /// Address ranges of proxies whose `X-Forwarded-For` is believed, counted from the right.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 43)))]
-    #[x_kube(validation = Rule::new("self.all(c, isCIDR(c))").message("spec.rateLimits.trustedProxies: every entry must be an address range such as 10.0.0.0/8"))]
+    #[x_kube(validation = Rule::new("self.all(c, isCIDR(c))")
+        .message("spec.rateLimits.trustedProxies: must be address ranges such as 10.0.0.0/8; write a single address as 10.0.0.7/32"))]
     pub trusted_proxies: Vec<String>,
 }
 
@@ -60,6 +61,9 @@ pub struct RateLimitStore {
 #[serde(rename_all = "camelCase")]
 pub struct RedisStore {
     /// The Secret with the connection URL. It must carry the label `hardened.dev/service: NAME`.
+    #[x_kube(validation = crate::rules::object_name("spec.rateLimits.store.redis.secretRef.name", "self.name"))]
+    #[x_kube(validation = Rule::new("self.key.matches('^[-._a-zA-Z0-9]+$')")
+        .message("spec.rateLimits.store.redis.secretRef.key: must be a key of a Secret: letters, digits, -, _ and ."))]
     pub secret_ref: SecretKeyRef,
 }
 
@@ -68,10 +72,10 @@ pub struct RedisStore {
 #[serde(rename_all = "camelCase")]
 pub struct SecretKeyRef {
     /// Name of the Secret.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(max = 253))]
     pub name: String,
     /// Key in the Secret.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    #[schemars(length(max = 253))]
     pub key: String,
 }
 
@@ -83,7 +87,7 @@ pub struct RateLimit {
     #[schemars(range(min = 1, max = 100_000))]
     pub requests: i32,
     /// The period (GEP-2257), 1s to 24h.
-    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('24h')").message("spec.rateLimits: period must be between 1s and 24h"))]
+    #[x_kube(validation = crate::rules::duration("spec.rateLimits.default.period", "1s", "24h"))]
     pub period: GepDuration,
 }
 
@@ -92,14 +96,17 @@ pub struct RateLimit {
 #[serde(rename_all = "camelCase")]
 pub struct RateLimitRule {
     /// Name of the rule, unique; it appears in headers and metrics.
-    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(length(max = 40))]
+    #[x_kube(validation = crate::rules::label_name("spec.rateLimits.rules.name"))]
     pub name: String,
     /// HTTP methods. Left out: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 9),
-        inner(length(max = 7), regex(pattern = r"^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$"))
-    )]
+    #[schemars(length(max = 7), inner(length(max = 7)))]
+    #[x_kube(validation = crate::rules::each_matches(
+        "spec.rateLimits.rules.methods",
+        "^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$",
+        "GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS; leave methods out for all",
+    ))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub methods: Vec<String>,
     /// Which paths.
@@ -108,7 +115,7 @@ pub struct RateLimitRule {
     #[schemars(range(min = 1, max = 100_000))]
     pub requests: i32,
     /// The period (GEP-2257), 1s to 24h.
-    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('24h')").message("spec.rateLimits.rules: period must be between 1s and 24h"))]
+    #[x_kube(validation = crate::rules::duration("spec.rateLimits.rules.period", "1s", "24h"))]
     pub period: GepDuration,
 }
 
@@ -120,13 +127,15 @@ pub struct PathMatch {
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub type_: Option<PathMatchType>,
     /// The path: a slash, then letters, digits and `-._~%/`; no `//`, `/./` or `/../`.
-    #[schemars(length(min = 1, max = 256), regex(pattern = r"^/[-A-Za-z0-9._~%/]*$"))]
-    #[x_kube(validation = Rule::new("!self.contains('//') && !self.matches('/[.]{1,2}(/|$)')").message("spec.rateLimits.rules.path.value: must not contain //, /./ or /../"))]
+    #[schemars(length(max = 256))]
+    #[x_kube(validation = Rule::new("self.matches('^/[-A-Za-z0-9._~%/]*$') && !self.contains('//') && !self.matches('/[.]{1,2}(/|$)')")
+        .message("spec.rateLimits.rules.path.value: must be a path such as /jobs: a slash, then letters, digits and -._~%/, without //, /./ or /../"))]
     pub value: String,
 }
 
 /// How a path is compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(transform = crate::schema::without_description)]
 pub enum PathMatchType {
     /// The whole path.
     #[default]

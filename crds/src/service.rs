@@ -1,19 +1,13 @@
 //! The resource itself: spec, print columns, scale subresource and the rule on its name.
 
-use k8s_openapi::{
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-        CustomResourceDefinition, JSON, JSONSchemaProps,
-    },
-    apimachinery::pkg::apis::meta::v1::Time,
-};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Exposure, HardenedServiceStatus, Headers, Network, RateLimits, Tls, Workload};
 
-/// HardenedService deploys an application and hardens it: certificate, network policy, security headers, rate limits,
-/// restricted pods. The operator keeps it so and reports in status.
+/// What the service should be. Only `environment` and `workload.image` are required.
 #[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[kube(
     group = "hardened.dev",
@@ -44,9 +38,14 @@ use crate::{Exposure, HardenedServiceStatus, Headers, Network, RateLimits, Tls, 
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self.environment != 'production' || self.workload.image.contains('@sha256:')")
-        .message("spec.workload.image: environment production needs an image by digest (name@sha256:...); a tag can be moved"),
+        .message("spec.workload.image: environment production needs an image by digest (name@sha256:...), because a tag can be moved; add the digest")
+        .field_path(".workload.image"),
     validation = Rule::new("self.environment != 'production' || !has(self.workload.imagePullPolicy) || self.workload.imagePullPolicy != 'Never'")
         .message("spec.workload.imagePullPolicy: Never is not allowed in environment production; use IfNotPresent")
+        .field_path(".workload.imagePullPolicy"),
+    validation = Rule::new("!has(self.suspendUntil) || (has(self.suspend) && self.suspend)")
+        .message("spec.suspendUntil: needs suspend: true; set it, or remove suspendUntil")
+        .field_path(".suspendUntil")
 )]
 pub struct HardenedServiceSpec {
     /// Strictness of the defaults and rules: development, staging or production.
@@ -79,6 +78,7 @@ pub struct HardenedServiceSpec {
 /// Strictness rises from development to production.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(transform = crate::schema::without_description)]
 pub enum Environment {
     /// One replica by default, tags allowed.
     Development,
@@ -97,20 +97,4 @@ impl Environment {
             Self::Production => "production",
         }
     }
-}
-
-/// Without a status, kstatus calls an object current: `observedGeneration: -1` says that nobody has looked yet.
-pub(crate) fn with_status_default(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
-    for version in &mut crd.spec.versions {
-        let status = version
-            .schema
-            .as_mut()
-            .and_then(|s| s.open_api_v3_schema.as_mut())
-            .and_then(|s: &mut JSONSchemaProps| s.properties.as_mut())
-            .and_then(|p| p.get_mut("status"));
-        if let Some(status) = status {
-            status.default = Some(JSON(serde_json::json!({"observedGeneration": -1})));
-        }
-    }
-    crd
 }

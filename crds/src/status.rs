@@ -15,7 +15,7 @@ pub struct HardenedServiceStatus {
     pub observed_generation: Option<i64>,
     /// Ready, Reconciling, Stalled and one condition for each subsystem.
     #[serde(default)]
-    #[schemars(length(max = 32))]
+    #[schemars(schema_with = "crate::schema::conditions")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
     /// The objects that the operator made for this service.
@@ -23,10 +23,12 @@ pub struct HardenedServiceStatus {
     #[schemars(length(max = 64))]
     pub children: Vec<ChildStatus>,
     /// Where the service answers.
+    #[schemars(length(max = 300))]
     pub url: Option<String>,
     /// Pods that the Deployment has.
     pub replicas: Option<i32>,
     /// Label selector of the pods, for the scale subresource.
+    #[schemars(length(max = 256))]
     pub selector: Option<String>,
     /// The certificate in use.
     pub tls: Option<TlsStatus>,
@@ -41,19 +43,24 @@ pub struct HardenedServiceStatus {
 #[serde(rename_all = "camelCase")]
 pub struct ChildStatus {
     /// Its kind.
+    #[schemars(length(max = 63))]
     pub kind: String,
     /// Its name.
+    #[schemars(length(max = 253))]
     pub name: String,
     /// Its uid; with it the operator knows its own object again when the owner reference was stripped.
+    #[schemars(length(max = 64))]
     pub uid: Option<String>,
     /// What became of it.
     pub state: ChildState,
     /// Why, when it is not `Applied`.
+    #[schemars(length(max = 64))]
     pub reason: Option<String>,
 }
 
 /// What became of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(transform = crate::schema::without_description)]
 pub enum ChildState {
     /// It is as the spec asks.
     Applied,
@@ -74,8 +81,10 @@ pub struct TlsStatus {
     /// When it will be renewed.
     pub renew_at: Option<Time>,
     /// Serial number, hexadecimal.
+    #[schemars(length(max = 64))]
     pub serial: Option<String>,
     /// Who issued it: kind of issuer and id of the CA's key.
+    #[schemars(length(max = 128))]
     pub issuer: Option<String>,
 }
 
@@ -89,12 +98,13 @@ pub struct Restart {
     pub cause: RestartCause,
     /// Names of the keys that changed; never values.
     #[serde(default)]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 64), inner(length(max = 253)))]
     pub keys: Vec<String>,
 }
 
 /// Cause of a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(transform = crate::schema::without_description)]
 pub enum RestartCause {
     /// `kubectl rollout restart`.
     Manual,

@@ -9,14 +9,7 @@ use crate::{EmptyObject, GepDuration};
 /// TLS of the service. Left out, the operator's own CA issues an ECDSA P-256 certificate for 90 days.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("!has(self.duration) || duration(self.duration) >= duration('1h') && duration(self.duration) <= duration('19800h')")
-        .message("spec.tls.duration: must be between 1h and 19800h (825 days)"),
-    validation = Rule::new("!has(self.renewBefore) || duration(self.renewBefore) >= duration('5m')")
-        .message("spec.tls.renewBefore: must be at least 5m"),
-    validation = Rule::new("!has(self.renewBefore) || duration(self.renewBefore) < (has(self.duration) ? duration(self.duration) : duration('2160h'))")
-        .message("spec.tls.renewBefore: must be shorter than spec.tls.duration (2160h when that is left out)")
-)]
+#[x_kube(validation = crate::rules::shorter("spec.tls.renewBefore", "renewBefore", "duration", "2160h"))]
 pub struct Tls {
     /// The issuer; exactly one member. Default: `selfSigned`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -26,9 +19,11 @@ pub struct Tls {
     pub private_key: Option<PrivateKey>,
     /// Life of a certificate (GEP-2257), 1h to 19800h. Default: 2160h (90 days).
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = crate::rules::duration("spec.tls.duration", "1h", "19800h"))]
     pub duration: Option<GepDuration>,
     /// How long before its end a certificate is renewed. Default: a third of its life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = crate::rules::duration("spec.tls.renewBefore", "5m", "19800h"))]
     pub renew_before: Option<GepDuration>,
 }
 
@@ -37,7 +32,7 @@ pub struct Tls {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("[has(self.selfSigned)].filter(x, x).size() == 1")
-        .message("spec.tls.issuer: set exactly one issuer: selfSigned")
+        .message("spec.tls.issuer: must have exactly one member; set selfSigned: {}")
 )]
 pub struct TlsIssuer {
     /// The operator's own CA.
@@ -51,22 +46,24 @@ pub struct TlsIssuer {
 #[x_kube(
     validation = Rule::new("!has(self.size) || (has(self.algorithm) && self.algorithm == 'RSA' ? self.size in [2048, 3072, 4096] : has(self.algorithm) && self.algorithm == 'Ed25519' ? false : self.size in [256, 384])")
         .message("spec.tls.privateKey.size: use 256 or 384 with ECDSA, 2048, 3072 or 4096 with RSA, and leave it out with Ed25519")
+        .field_path(".size")
 )]
 pub struct PrivateKey {
-    /// Kind of key. Default: ECDSA.
+    /// Kind of key: ECDSA, Ed25519 or RSA. Default: ECDSA.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub algorithm: Option<KeyAlgorithm>,
     /// Size in bits: 256 or 384 (ECDSA), 2048, 3072 or 4096 (RSA). Default: 256, 3072.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 256, max = 4096))]
     pub size: Option<i32>,
-    /// Whether a renewal makes a new key. Default: Always.
+    /// When the key changes: Always (with every certificate) or Never (only when it is missing or unusable). Default: Always.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation_policy: Option<RotationPolicy>,
 }
 
 /// Kind of private key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(transform = crate::schema::without_description)]
 pub enum KeyAlgorithm {
     /// Elliptic curve P-256 or P-384.
     #[default]
@@ -79,6 +76,7 @@ pub enum KeyAlgorithm {
 
 /// When the private key changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(transform = crate::schema::without_description)]
 pub enum RotationPolicy {
     /// With every certificate.
     #[default]

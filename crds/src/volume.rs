@@ -8,16 +8,20 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("[has(self.emptyDir), has(self.persistentVolumeClaim), has(self.configMap), has(self.secret)].filter(x, x).size() == 1")
-        .message("spec.workload.volumes: set exactly one of emptyDir, persistentVolumeClaim, configMap, secret"),
-    validation = Rule::new("!self.mountPath.matches('[.]{2}|//') && !self.mountPath.matches('^/(tmp|proc|sys|dev|etc/hardened|var/run/secrets/hardened[.]dev)(/|$)')")
-        .message("spec.workload.volumes.mountPath: must not contain .. or //, nor lie under /tmp, /proc, /sys, /dev, /etc/hardened or /var/run/secrets/hardened.dev, which the operator mounts")
+        .message("spec.workload.volumes: set exactly one of emptyDir, persistentVolumeClaim, configMap, secret")
 )]
 pub struct Volume {
     /// Name, unique in the list.
-    #[schemars(length(min = 1, max = 50), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(length(max = 50))]
+    #[x_kube(validation = crate::rules::label_name("spec.workload.volumes.name"))]
     pub name: String,
     /// Absolute path in the container.
-    #[schemars(length(min = 2, max = 256), regex(pattern = r"^/[-A-Za-z0-9._/]+$"))]
+    #[schemars(length(max = 256))]
+    #[x_kube(validation = Rule::new("self.matches('^(/[-A-Za-z0-9._]+)+$') && !self.matches('/[.]{1,2}(/|$)')")
+        .message("spec.workload.volumes.mountPath: must be an absolute path such as /var/lib/studio: letters, digits and -._/, without //, /./, /../ or a slash at the end"))]
+    // A mount above one of the operator's would hide it.
+    #[x_kube(validation = Rule::new("!self.matches('^/(etc|var|var/run|var/run/secrets|run)$') && !self.matches('^/(tmp|proc|sys|dev|etc/hardened|var/run/secrets/hardened[.]dev)(/|$)')")
+        .message("spec.workload.volumes.mountPath: must not be /etc, /var, /run, /var/run or /var/run/secrets, nor lie under /tmp, /proc, /sys, /dev, /etc/hardened or /var/run/secrets/hardened.dev, where the operator mounts; choose another path"))]
     pub mount_path: String,
     /// Scratch space that lives as long as the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,7 +44,8 @@ pub struct Volume {
 pub struct EmptyDirVolume {
     /// Largest size; the pod is evicted above it. Default: 64Mi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16), regex(pattern = r"^[1-9][0-9]{0,8}(Ki|Mi|Gi)$"))]
+    #[schemars(length(max = 16))]
+    #[x_kube(validation = crate::rules::bytes("spec.workload.volumes.emptyDir.sizeLimit"))]
     pub size_limit: Option<String>,
 }
 
@@ -49,9 +54,10 @@ pub struct EmptyDirVolume {
 #[serde(rename_all = "camelCase")]
 pub struct PersistentVolumeClaimVolume {
     /// Name of the claim.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = crate::rules::object_name("spec.workload.volumes.persistentVolumeClaim.claimName", "self"))]
     pub claim_name: String,
-    /// Mount it read-only.
+    /// Mount it read-only. Default: false.
     #[serde(default)]
     pub read_only: bool,
 }
@@ -61,7 +67,8 @@ pub struct PersistentVolumeClaimVolume {
 #[serde(rename_all = "camelCase")]
 pub struct ConfigMapVolume {
     /// Name of the ConfigMap.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = crate::rules::object_name("spec.workload.volumes.configMap.name", "self"))]
     pub name: String,
 }
 
@@ -70,6 +77,7 @@ pub struct ConfigMapVolume {
 #[serde(rename_all = "camelCase")]
 pub struct SecretVolume {
     /// Name of the Secret.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = crate::rules::object_name("spec.workload.volumes.secret.secretName", "self"))]
     pub secret_name: String,
 }

@@ -6,7 +6,9 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Identity, Volume};
+use crate::{
+    Autoscaling, Disruption, Identity, Probes, Resources, Toleration, TopologySpreadConstraint, Volume,
+};
 
 /// The application: one container, run under Pod Security `restricted` with a read-only root.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
@@ -21,12 +23,12 @@ use crate::{Identity, Volume};
 )]
 pub struct Workload {
     /// Container image, best by digest (`name@sha256:...`); `environment: production` requires one.
-    #[schemars(
-        length(min = 1, max = 512),
-        regex(
-            pattern = r"^[a-z0-9]([-a-z0-9._]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[a-f0-9]{64})?$"
-        )
-    )]
+    #[schemars(length(max = 512))]
+    #[x_kube(validation = crate::rules::matches(
+        "spec.workload.image",
+        "^[a-z0-9]([-a-z0-9._]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[a-f0-9]{64})?$",
+        "a lower-case image name with optional registry, tag and sha256 digest, such as ghcr.io/acme/studio:1.4.2",
+    ))]
     pub image: String,
     /// When the kubelet pulls the image. Default: IfNotPresent for an image by digest, else Always.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,11 +40,13 @@ pub struct Workload {
     pub image_pull_secrets: Vec<LocalObjectReference>,
     /// Entrypoint. Left out: the image's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(max = 1024), regex(pattern = r"^[ -~]*$")))]
+    #[schemars(length(max = 16), inner(length(max = 1024)))]
+    #[x_kube(validation = crate::rules::each_matches("spec.workload.command", "^[\\t\\n -~]*$", "printable ASCII, tabs and newlines"))]
     pub command: Vec<String>,
     /// Arguments. Left out: the image's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), inner(length(max = 1024), regex(pattern = r"^[ -~]*$")))]
+    #[schemars(length(max = 32), inner(length(max = 1024)))]
+    #[x_kube(validation = crate::rules::each_matches("spec.workload.args", "^[\\t\\n -~]*$", "printable ASCII, tabs and newlines"))]
     pub args: Vec<String>,
     /// Environment variables that are no secrets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -71,12 +75,15 @@ pub struct Workload {
     pub termination_grace_period_seconds: Option<i64>,
     /// PriorityClass; the `system-` classes are the cluster's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = crate::rules::object_name("spec.workload.priorityClassName", "self"))]
     #[x_kube(validation = Rule::new("!self.startsWith('system-')").message("spec.workload.priorityClassName: classes that begin with system- are for the cluster's own pods; use one of the platform's"))]
     pub priority_class_name: Option<String>,
     /// Node labels that must match.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "crate::workload::node_selector")]
+    #[schemars(schema_with = "crate::schema::labels")]
+    #[x_kube(validation = crate::rules::label_keys("spec.workload.nodeSelector"))]
+    #[x_kube(validation = crate::rules::label_values("spec.workload.nodeSelector"))]
     pub node_selector: BTreeMap<String, String>,
     /// Taints that the pods tolerate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -85,14 +92,22 @@ pub struct Workload {
     /// How pods spread over the cluster. Default: over nodes and zones, best effort.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
+    #[x_kube(validation = Rule::new("self.all(c, self.exists_one(d, d.topologyKey == c.topologyKey))")
+        .message("spec.workload.topologySpreadConstraints: every topologyKey must be unique; remove the second one"))]
     pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
     /// Additional labels of the pods.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "crate::schema::labels")]
+    #[x_kube(validation = crate::rules::label_keys("spec.workload.podLabels"))]
+    #[x_kube(validation = crate::rules::own_keys("spec.workload.podLabels"))]
+    #[x_kube(validation = crate::rules::label_values("spec.workload.podLabels"))]
     pub pod_labels: BTreeMap<String, String>,
     /// Additional annotations of the pods.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "crate::schema::annotations")]
+    #[x_kube(validation = crate::rules::label_keys("spec.workload.podAnnotations"))]
+    #[x_kube(validation = crate::rules::own_keys("spec.workload.podAnnotations"))]
+    #[x_kube(validation = crate::rules::values_match("spec.workload.podAnnotations", "^[\\t\\n -~]*$", "made of values of printable ASCII, tabs and newlines"))]
     pub pod_annotations: BTreeMap<String, String>,
     /// Run in a user namespace (`hostUsers: false`); needs runc 1.2 and a recent kernel on every node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,12 +129,14 @@ pub struct Workload {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 pub struct LocalObjectReference {
     /// Its name.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = crate::rules::object_name("spec.workload.imagePullSecrets.name", "self"))]
     pub name: String,
 }
 
 /// When the kubelet pulls an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(transform = crate::schema::without_description)]
 pub enum ImagePullPolicy {
     /// At every start.
     Always,
@@ -131,17 +148,20 @@ pub enum ImagePullPolicy {
 
 /// An environment variable with a plain value.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
-#[x_kube(
-    validation = Rule::new("!self.name.matches('^(LD_.*|KUBERNETES_.*|PATH|HARDENED_.*)$')")
-        .message("spec.workload.env.name: PATH and names that begin with LD_, KUBERNETES_ or HARDENED_ are not allowed, they can change what runs; use another name")
-)]
 pub struct EnvVar {
     /// Name: letters, digits and underscore, not beginning with a digit.
-    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]*$"))]
+    #[schemars(length(max = 128))]
+    #[x_kube(validation = crate::rules::matches(
+        "spec.workload.env.name", "^[A-Za-z_][A-Za-z0-9_]*$", "letters, digits and _, not beginning with a digit",
+    ))]
+    #[x_kube(validation = Rule::new("!self.matches('^(LD_.*|KUBERNETES_.*|PATH|HARDENED_.*)$')")
+        .message("spec.workload.env.name: PATH and names that begin with LD_, KUBERNETES_ or HARDENED_ are not allowed, because they can change what runs; use another name"))]
     pub name: String,
     /// Value. `$(NAME)` is expanded by Kubernetes.
     #[serde(default)]
-    #[schemars(length(max = 4096), regex(pattern = r"^[^\x00]*$"))]
+    #[schemars(length(max = 4096))]
+    #[x_kube(validation = Rule::new("!self.contains('\\x00')")
+        .message("spec.workload.env.value: must not contain the character NUL; remove it"))]
     pub value: String,
 }
 
@@ -160,197 +180,4 @@ pub struct Ports {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1024, max = 65535))]
     pub metrics: Option<i32>,
-}
-
-/// A HorizontalPodAutoscaler by CPU.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("!has(self.minReplicas) || self.minReplicas <= self.maxReplicas")
-        .message("spec.workload.autoscaling.minReplicas: must not be above maxReplicas")
-)]
-pub struct Autoscaling {
-    /// Fewest pods, 1 to 500. Default: 2.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 500))]
-    pub min_replicas: Option<i32>,
-    /// Most pods, 2 to 500.
-    #[schemars(range(min = 2, max = 500))]
-    pub max_replicas: i32,
-    /// Target mean CPU use in percent of the request, 1 to 100. Default: 80.
-    #[serde(default, rename = "targetCPUUtilizationPercentage", skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 100))]
-    pub target_cpu_utilization_percentage: Option<i32>,
-}
-
-/// A PodDisruptionBudget that lets drains proceed.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Disruption {
-    /// Pods that may be away at once in a voluntary disruption, 1 to 500 (0 would block every drain).
-    #[schemars(range(min = 1, max = 500))]
-    pub max_unavailable: i32,
-}
-
-/// Compute resources.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
-pub struct Resources {
-    /// What the scheduler reserves.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub requests: Option<ResourceList>,
-    /// What the pod may use at most.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limits: Option<ResourceList>,
-}
-
-/// Quantities; what is left out keeps its default.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
-pub struct ResourceList {
-    /// CPU: `250m`, `2`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16), regex(pattern = r"^[1-9][0-9]{0,5}m?$"))]
-    pub cpu: Option<String>,
-    /// Memory: `128Mi`, `2Gi`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16), regex(pattern = r"^[1-9][0-9]{0,8}(Ki|Mi|Gi)$"))]
-    pub memory: Option<String>,
-    /// Local storage: `256Mi`, `1Gi`.
-    #[serde(default, rename = "ephemeral-storage", skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16), regex(pattern = r"^[1-9][0-9]{0,8}(Ki|Mi|Gi)$"))]
-    pub ephemeral_storage: Option<String>,
-}
-
-/// Health checks; what is left out keeps its default.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
-pub struct Probes {
-    /// Until it passes, the other two wait.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub startup: Option<Probe>,
-    /// When it fails, the container is restarted. It must not depend on other services.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub liveness: Option<Probe>,
-    /// While it fails, the pod gets no traffic.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub readiness: Option<Probe>,
-}
-
-/// An HTTPS GET on the `http` port; 200 to 399 passes.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Probe {
-    /// Path. Default: `/livez` or `/readyz`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256), regex(pattern = r"^/[-A-Za-z0-9._~%/?=&]*$"))]
-    pub path: Option<String>,
-    /// Seconds between checks, 1 to 300. Default: 10 (startup 2, readiness 5).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 300))]
-    pub period_seconds: Option<i32>,
-    /// Seconds until a check counts as failed, 1 to 60. Default: 3.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 60))]
-    pub timeout_seconds: Option<i32>,
-    /// Failures in a row that count, 1 to 300. Default: 3 (startup 60).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 300))]
-    pub failure_threshold: Option<i32>,
-}
-
-/// A taint that is tolerated.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("has(self.key) || (has(self.operator) && self.operator == 'Exists')")
-        .message("spec.workload.tolerations: set key, or operator: Exists to tolerate every taint"),
-    validation = Rule::new("!(has(self.operator) && self.operator == 'Exists' && has(self.value))")
-        .message("spec.workload.tolerations.value: must be left out with operator: Exists"),
-    validation = Rule::new("!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')")
-        .message("spec.workload.tolerations.tolerationSeconds: needs effect: NoExecute")
-)]
-pub struct Toleration {
-    /// Key of the taint.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(max = 317),
-        regex(pattern = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
-    )]
-    pub key: Option<String>,
-    /// Default: Equal.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub operator: Option<TolerationOperator>,
-    /// Value of the taint.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 63), regex(pattern = r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"))]
-    pub value: Option<String>,
-    /// Effect of the taint. Left out: every effect.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub effect: Option<TaintEffect>,
-    /// Seconds that the pod stays after the taint came.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 86400))]
-    pub toleration_seconds: Option<i64>,
-}
-
-/// How a toleration compares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-pub enum TolerationOperator {
-    /// Key and value are equal.
-    Equal,
-    /// The key exists.
-    Exists,
-}
-
-/// Effect of a taint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-pub enum TaintEffect {
-    /// New pods stay away.
-    NoSchedule,
-    /// New pods stay away where possible.
-    PreferNoSchedule,
-    /// Running pods are evicted.
-    NoExecute,
-}
-
-/// How pods of this service spread over one kind of topology.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct TopologySpreadConstraint {
-    /// Largest difference in pods between two domains, 1 to 10. Default: 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 10))]
-    pub max_skew: Option<i32>,
-    /// Node label whose values are the domains.
-    #[schemars(
-        length(max = 317),
-        regex(pattern = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
-    )]
-    pub topology_key: String,
-    /// What happens when it cannot be met. Default: ScheduleAnyway.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub when_unsatisfiable: Option<WhenUnsatisfiable>,
-}
-
-/// What happens when pods cannot be spread as asked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-pub enum WhenUnsatisfiable {
-    /// The pod waits.
-    DoNotSchedule,
-    /// The pod is scheduled where it fits best.
-    #[default]
-    ScheduleAnyway,
-}
-
-/// Node labels use Kubernetes' own prefixes (`kubernetes.io/arch`).
-fn node_selector(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({
-        "type": "object",
-        "maxProperties": 16,
-        "additionalProperties": {
-            "type": "string", "maxLength": 63, "pattern": "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"
-        },
-        "x-kubernetes-validations": [{
-            "rule": "self.all(k, size(k) <= 317 && k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$'))",
-            "message": "spec.workload.nodeSelector: keys must be Kubernetes label keys (optional DNS prefix, slash, name)"
-        }]
-    })
 }
