@@ -31,7 +31,7 @@ pub struct Settings {
     pub monitoring: Vec<Peer>,
     /// The prober that may connect to both ports.
     pub prober: Vec<Peer>,
-    /// Annotations that others may put on Services, ServiceAccounts and pod templates.
+    /// Annotations that others may put on Services, `ServiceAccounts` and pod templates.
     pub tolerated_annotations: Vec<String>,
 }
 

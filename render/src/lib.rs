@@ -1,7 +1,54 @@
 //! What the children of a `HardenedService` look like, and what its status says. Pure: no client, clock, RNG or I/O.
 
+mod ca_bundle;
 mod children;
+mod cidr;
+mod container;
+mod defaults;
+mod deployment;
 mod facts;
+mod horizontal_pod_autoscaler;
+pub mod hosts;
+mod identity;
+mod meta;
+mod network_policy;
+mod pod_disruption_budget;
+mod policy;
+mod probes;
+mod quantity;
+mod redis;
+mod references;
+mod scheduling;
+mod security;
+mod service;
+mod service_account;
+mod tls_secret;
+mod volumes;
 
 pub use children::{Body, Child, Children, Kind, SecretPlan};
+pub use deployment::replicas_are_fixed;
 pub use facts::{Facts, Peer, Settings};
+pub use meta::child_name;
+pub use references::referenced_secrets;
+
+use crds::HardenedService;
+
+/// Every child as it should be, with the API server's defaults written out, so that the operator compares by equality.
+pub fn desired(service: &HardenedService, facts: &Facts) -> Children {
+    Children {
+        service_account: service_account::service_account(service),
+        network_policy: network_policy::network_policy(service, facts),
+        ca_bundle: ca_bundle::ca_bundle(service, facts),
+        policy: policy::policy(service, facts),
+        tls_secret: tls_secret::tls_secret(service),
+        deployment: deployment::deployment(service, facts),
+        service: service::service(service),
+        pod_disruption_budget: pod_disruption_budget::pod_disruption_budget(service),
+        horizontal_pod_autoscaler: horizontal_pod_autoscaler::horizontal_pod_autoscaler(service),
+    }
+}
+
+/// Nothing instead of an empty list, map or text: the API server drops those.
+fn some<T: Default + PartialEq>(value: T) -> Option<T> {
+    (value != T::default()).then_some(value)
+}

@@ -1,0 +1,19 @@
+//! The certificates that clients of the service should trust. It holds no key.
+
+use std::collections::BTreeMap;
+
+use crds::HardenedService;
+use k8s_openapi::api::core::v1::ConfigMap;
+
+use crate::{
+    Facts,
+    meta::{self, Component},
+};
+
+pub fn ca_bundle(service: &HardenedService, facts: &Facts) -> ConfigMap {
+    ConfigMap {
+        metadata: meta::named_with(service, "ca", Component::Tls),
+        data: Some(BTreeMap::from([("ca.crt".into(), facts.ca_bundle.clone())])),
+        ..ConfigMap::default()
+    }
+}

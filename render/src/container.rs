@@ -1,0 +1,88 @@
+//! The one container of the pod.
+
+use crds::{HardenedService, ImagePullPolicy};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerPort, EnvVar, EnvVarSource, ObjectFieldSelector, VolumeMount,
+};
+
+use crate::{defaults, identity, policy, probes, quantity, redis, security, some, volumes};
+
+pub fn container(service: &HardenedService, mounts: Vec<VolumeMount>) -> Container {
+    let workload = &service.spec.workload;
+    let (http, metrics) = defaults::ports(service);
+    let pull = workload.image_pull_policy.unwrap_or_else(|| defaults::image_pull_policy(&workload.image));
+    Container {
+        name: "app".into(),
+        image: Some(workload.image.clone()),
+        image_pull_policy: Some(pull_policy(pull).into()),
+        command: some(workload.command.clone()),
+        args: some(workload.args.clone()),
+        env: Some(env(service)),
+        ports: Some(vec![port("http", http), port("metrics", metrics)]),
+        resources: Some(quantity::requirements(workload.resources.as_ref())),
+        startup_probe: Some(probes::startup(workload)),
+        liveness_probe: Some(probes::liveness(workload)),
+        readiness_probe: Some(probes::readiness(workload)),
+        lifecycle: Some(probes::lifecycle()),
+        security_context: Some(security::container()),
+        termination_message_path: Some("/dev/termination-log".into()),
+        termination_message_policy: Some("File".into()),
+        volume_mounts: Some(mounts),
+        ..Container::default()
+    }
+}
+
+const fn pull_policy(policy: ImagePullPolicy) -> &'static str {
+    match policy {
+        ImagePullPolicy::Always => "Always",
+        ImagePullPolicy::IfNotPresent => "IfNotPresent",
+        ImagePullPolicy::Never => "Never",
+    }
+}
+
+fn port(name: &str, number: i32) -> ContainerPort {
+    ContainerPort {
+        name: Some(name.into()),
+        container_port: number,
+        protocol: Some("TCP".into()),
+        ..ContainerPort::default()
+    }
+}
+
+/// Ours first, so that `$(POD_NAME)` works in the user's; on a clash ours wins, because the policies depend on it.
+fn env(service: &HardenedService) -> Vec<EnvVar> {
+    let (http, metrics) = defaults::ports(service);
+    let mut all = vec![
+        var("ENVIRONMENT", service.spec.environment.as_str()),
+        var("API_BIND", &format!("0.0.0.0:{http}")),
+        var("METRICS_BIND", &format!("0.0.0.0:{metrics}")),
+        var("TLS_DIR", volumes::TLS_DIR),
+        var("POLICY_FILE", &format!("{}/{}", policy::DIR, policy::KEY)),
+        field("POD_NAME", "metadata.name"),
+        field("POD_NAMESPACE", "metadata.namespace"),
+    ];
+    all.extend(redis::secret_ref(service).map(|_| redis::env()));
+    all.extend(service.spec.workload.identity.iter().flat_map(identity::env));
+    for user in &service.spec.workload.env {
+        if all.iter().all(|ours| ours.name != user.name) {
+            all.push(var(&user.name, &user.value));
+        }
+    }
+    all
+}
+
+/// A variable; the API server drops an empty value.
+pub fn var(name: &str, value: &str) -> EnvVar {
+    EnvVar { name: name.into(), value: some(value.to_owned()), ..EnvVar::default() }
+}
+
+fn field(name: &str, path: &str) -> EnvVar {
+    EnvVar {
+        name: name.into(),
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector { api_version: Some("v1".into()), field_path: path.into() }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
+    }
+}

@@ -1,0 +1,110 @@
+//! The pods: one container under Pod Security `restricted`, replaced without a gap.
+
+use crds::{HardenedService, RESTART_ANNOTATION};
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
+        core::v1::{LocalObjectReference, PodSpec, PodTemplateSpec},
+    },
+    apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
+};
+use kube::ResourceExt;
+
+use crate::{
+    Facts,
+    container::container,
+    defaults,
+    meta::{self, Component},
+    scheduling, security, some, volumes,
+};
+
+pub fn deployment(service: &HardenedService, facts: &Facts) -> Deployment {
+    Deployment {
+        metadata: meta::named_as_service(service, Component::Workload),
+        spec: DeploymentSpec {
+            replicas: Some(replicas(service)),
+            selector: meta::selector(service),
+            // A new pod is ready before an old one goes.
+            strategy: Some(DeploymentStrategy {
+                type_: Some("RollingUpdate".into()),
+                rolling_update: Some(RollingUpdateDeployment {
+                    max_surge: Some(IntOrString::String("25%".into())),
+                    max_unavailable: Some(IntOrString::Int(0)),
+                }),
+            }),
+            progress_deadline_seconds: Some(600),
+            revision_history_limit: Some(10),
+            template: PodTemplateSpec {
+                metadata: Some(template_metadata(service, facts)),
+                spec: Some(pod(service)),
+            },
+            ..DeploymentSpec::default()
+        },
+        ..Deployment::default()
+    }
+}
+
+/// Whether the spec sets the number of pods. Otherwise the live number counts once the Deployment exists: it belongs
+/// to whoever scales.
+pub fn replicas_are_fixed(service: &HardenedService) -> bool {
+    service.spec.workload.replicas.is_some() && service.spec.workload.autoscaling.is_none()
+}
+
+fn replicas(service: &HardenedService) -> i32 {
+    let workload = &service.spec.workload;
+    match &workload.autoscaling {
+        Some(autoscaling) => autoscaling.min_replicas.unwrap_or(defaults::MIN_REPLICAS),
+        None => workload.replicas.unwrap_or_else(|| defaults::replicas(service.spec.environment)),
+    }
+}
+
+fn template_metadata(service: &HardenedService, facts: &Facts) -> ObjectMeta {
+    let workload = &service.spec.workload;
+    let mut labels = workload.pod_labels.clone();
+    labels.extend(meta::labels(service, Component::Workload));
+    let mut annotations = workload.pod_annotations.clone();
+    if !facts.restart_hash.is_empty() {
+        annotations.insert(RESTART_ANNOTATION.into(), facts.restart_hash.clone());
+    }
+    ObjectMeta { labels: Some(labels), annotations: some(annotations), ..ObjectMeta::default() }
+}
+
+fn pod(service: &HardenedService) -> PodSpec {
+    let workload = &service.spec.workload;
+    let (volumes, mounts): (Vec<_>, Vec<_>) = volumes::mounted(service).into_iter().unzip();
+    PodSpec {
+        containers: vec![container(service, mounts)],
+        volumes: Some(volumes),
+        service_account_name: Some(service.name_any()),
+        // The server writes the old name of the field as well.
+        service_account: Some(service.name_any()),
+        automount_service_account_token: Some(false),
+        // Otherwise every Service of the namespace becomes environment of the process.
+        enable_service_links: Some(false),
+        security_context: Some(security::pod()),
+        host_users: workload.user_namespaces.unwrap_or_default().then_some(false),
+        affinity: Some(scheduling::affinity(service)),
+        topology_spread_constraints: Some(scheduling::spread(service)),
+        node_selector: some(workload.node_selector.clone()),
+        tolerations: some(workload.tolerations.iter().map(scheduling::toleration).collect()),
+        priority_class_name: workload.priority_class_name.clone(),
+        image_pull_secrets: some(pull_secrets(service)),
+        termination_grace_period_seconds: Some(
+            workload.termination_grace_period_seconds.unwrap_or(defaults::GRACE_SECONDS),
+        ),
+        dns_policy: Some("ClusterFirst".into()),
+        restart_policy: Some("Always".into()),
+        scheduler_name: Some("default-scheduler".into()),
+        ..PodSpec::default()
+    }
+}
+
+fn pull_secrets(service: &HardenedService) -> Vec<LocalObjectReference> {
+    service
+        .spec
+        .workload
+        .image_pull_secrets
+        .iter()
+        .map(|reference| LocalObjectReference { name: reference.name.clone() })
+        .collect()
+}

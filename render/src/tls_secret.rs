@@ -1,0 +1,16 @@
+//! The plan of the TLS Secret. The values are minted by the operator and never seen here.
+
+use crds::HardenedService;
+
+use crate::{
+    SecretPlan,
+    meta::{self, Component},
+};
+
+pub fn tls_secret(service: &HardenedService) -> SecretPlan {
+    SecretPlan {
+        metadata: meta::named_with(service, "tls", Component::Tls),
+        type_: "kubernetes.io/tls",
+        keys: vec!["ca.crt", "tls.crt", "tls.key"],
+    }
+}
