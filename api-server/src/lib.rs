@@ -8,7 +8,7 @@ mod middleware;
 pub mod policy;
 mod problem;
 mod reload;
-mod routes;
+pub mod routes;
 pub mod server;
 pub mod state;
 pub mod tls;
@@ -24,40 +24,14 @@ use actix_web::{
 
 use crate::state::State;
 
-/// The API: the middleware stack around the routes.
+/// What is served inside the stack.
+pub type Routes = fn(&mut web::ServiceConfig);
+
+/// The whole service: the stack around the routes, of which it knows nothing. The last `wrap` is the outermost: an
+/// answer passes the list from top to bottom.
 pub fn app(
     state: web::Data<State>,
-) -> App<
-    impl ServiceFactory<
-        ServiceRequest,
-        Config = (),
-        Response = ServiceResponse<impl MessageBody>,
-        Error = Error,
-        InitError = (),
-    >,
-> {
-    stack(state, routes::api)
-}
-
-/// The metrics port: the same stack, so that its answers carry the same headers.
-pub fn metrics_app(
-    state: web::Data<State>,
-) -> App<
-    impl ServiceFactory<
-        ServiceRequest,
-        Config = (),
-        Response = ServiceResponse<impl MessageBody>,
-        Error = Error,
-        InitError = (),
-    >,
-> {
-    stack(state, routes::metrics)
-}
-
-/// The stack knows nothing of the routes. The last `wrap` runs first: an answer passes the list from top to bottom.
-fn stack(
-    state: web::Data<State>,
-    routes: fn(&mut web::ServiceConfig),
+    routes: Routes,
 ) -> App<
     impl ServiceFactory<
         ServiceRequest,
@@ -71,7 +45,7 @@ fn stack(
     App::new()
         .app_data(state)
         .app_data(web::PayloadConfig::new(limit))
-        .app_data(web::JsonConfig::default().limit(limit))
+        .app_data(web::JsonConfig::default().limit(limit).error_handler(problem::json_error))
         .configure(routes)
         .default_service(web::to(problem::not_found))
         .wrap(from_fn(middleware::body_limit))

@@ -3,10 +3,13 @@
 use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
-use api_server::{config::Config, healthcheck, server};
+use api_server::{config::Config, healthcheck, routes, server};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+
+/// actix logs every broken request as an error; ours is one line in the access log.
+const LOG_FILTER: &str = "info,actix_http=off,actix_server=warn";
 
 const HELP: &str = "\
 Examples:
@@ -36,7 +39,7 @@ enum Command {
 fn main() -> ExitCode {
     let provider = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let Cli { command, config } = Cli::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
     tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
     let result = match command {
         _ if provider.is_err() => Err(anyhow!("install the TLS provider: another one is in place")),
@@ -63,5 +66,5 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             _ = interrupt.recv() => {}
         }
     };
-    server::bind(config)?.run_until(stop).await.context("serve")
+    server::bind(config, routes::api)?.run_until(stop).await.context("serve")
 }

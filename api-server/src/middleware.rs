@@ -14,8 +14,8 @@ pub use self::{
     trusted_hosts::trusted_hosts,
 };
 
-/// Paths that probes ask by IP address and often: any host, no log line while all is well.
-const PROBE_PATHS: [&str; 3] = ["/health", "/livez", "/readyz"];
+/// Paths that kubelet and Prometheus ask by IP address and often: any host, no log line while all is well.
+const PROBE_PATHS: [&str; 4] = ["/health", "/livez", "/readyz", "/metrics"];
 
 fn is_probe(path: &str) -> bool {
     PROBE_PATHS.contains(&path)

@@ -1,6 +1,10 @@
 //! Errors as RFC 9457 problems. One shape for all: ours, the framework's and the parser's. Nothing internal is said.
 
-use actix_web::{HttpResponse, http::StatusCode};
+use actix_web::{
+    Error, HttpRequest, HttpResponse,
+    error::{InternalError, JsonPayloadError},
+    http::StatusCode,
+};
 use serde::Serialize;
 
 /// The media type.
@@ -30,6 +34,17 @@ pub fn respond(status: StatusCode, detail: &'static str) -> HttpResponse {
 /// The answer where no route matches.
 pub async fn not_found() -> HttpResponse {
     respond(StatusCode::NOT_FOUND, "There is nothing at this path.")
+}
+
+/// actix answers a body of another media type with 400.
+pub fn json_error(error: JsonPayloadError, _: &HttpRequest) -> Error {
+    match error {
+        JsonPayloadError::ContentType => {
+            let refusal = respond(StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body must be application/json.");
+            InternalError::from_response(error, refusal).into()
+        }
+        other => other.into(),
+    }
 }
 
 /// The body. The type is stable: it depends on the status alone.

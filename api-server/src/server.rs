@@ -30,11 +30,11 @@ use tokio::{
 };
 
 use crate::{
-    app,
-    config::Config,
-    metrics_app,
+    Routes, app,
+    config::{Config, Environment},
+    headers::random,
     policy::PolicyError,
-    reload,
+    reload, routes,
     state::State,
     tls::{self, Certificate, TlsError},
     wire::Wire,
@@ -74,7 +74,7 @@ pub struct Bound {
 }
 
 /// Reads the files, binds both ports and starts the workers. Must be called inside a tokio runtime.
-pub fn bind(config: Config) -> Result<Bound, StartError> {
+pub fn bind(config: Config, routes: Routes) -> Result<Bound, StartError> {
     let certificate = config.tls_dir.as_deref().map(Certificate::load).transpose()?.map(Arc::new);
     let tls = certificate.clone().map(tls::server_config).transpose()?;
     let (api_listener, api_addr) = listen(config.api_addr())?;
@@ -84,12 +84,16 @@ pub fn bind(config: Config) -> Result<Bound, StartError> {
     let api = builder(&config, workers).max_concurrent_connections(per_worker);
     // Metrics have a worker of their own: a flood on the API must not blind its watchers.
     let metrics = builder(&config, 1).max_concurrent_connections(64);
+    if tls.is_none() && config.environment != Environment::Development {
+        tracing::warn!("TLS_DIR is not set: the API is served in plain HTTP, let only a proxy reach it");
+    }
     let state = Data::new(State::new(config, certificate)?);
 
     let shared = state.clone();
-    let api = serve(api, api_listener, &state, tls, move || app(shared.clone()));
+    let api = serve(api, api_listener, &state, tls, move || app(shared.clone(), routes));
     let shared = state.clone();
-    let metrics = serve(metrics, metrics_listener, &state, None, move || metrics_app(shared.clone()));
+    let metrics =
+        serve(metrics, metrics_listener, &state, None, move || app(shared.clone(), routes::metrics));
     let failed = |addr| move |source| StartError::Listen { addr, source };
     let (api, metrics) = (api.map_err(failed(api_addr))?, metrics.map_err(failed(metrics_addr))?);
     Ok(Bound { api_addr, metrics_addr, state, api: api.run(), metrics: metrics.run() })
@@ -206,6 +210,8 @@ where
     <S::Service as Service<Request>>::Future: 'static,
     B: MessageBody + 'static,
 {
+    // The generator seeds itself once per thread, in about 50 ms: now, not in the first answer.
+    let _ = random::<1>();
     let timeout = Duration::from_secs(state.config.header_timeout);
     let app = app.into_factory().map_err(move |error: actix_web::Error| {
         let mut response = error.error_response();

@@ -98,7 +98,7 @@ mod tests {
         let of =
             |text: &'static str| RequestId::of(Some(&HeaderValue::from_static(text))).as_str().to_owned();
         assert_eq!(of("Abc-123"), "Abc-123");
-        for text in ["", "a b", "a\"b", "a_b", "{}", &"a".repeat(65).leak()] {
+        for text in ["", "a b", "a\"b", "a_b", "{}", "x".repeat(65).leak()] {
             let id = of(text);
             assert!(id != text && is_request_id(id.as_bytes()), "{text}");
         }

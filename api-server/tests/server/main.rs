@@ -1,0 +1,12 @@
+//! The real `api-server`, asked over real sockets.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod client;
+mod drain;
+mod headers;
+mod hosts_and_log;
+mod process;
+mod reload;
+mod stack;
+mod tls;

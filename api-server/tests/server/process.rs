@@ -1,0 +1,88 @@
+//! Starts the binary under test and reads its log. It stops what it started, also when a test fails.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+/// A running service.
+pub struct Service {
+    pub api: SocketAddr,
+    pub metrics: SocketAddr,
+    child: Child,
+    log: Arc<Mutex<Vec<Value>>>,
+}
+
+/// The binary with free ports and nothing from the environment of the test.
+pub fn command(settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_api-server"));
+    command
+        .env_clear()
+        .envs([("ENVIRONMENT", "development"), ("API_BIND", "127.0.0.1:0"), ("METRICS_BIND", "127.0.0.1:0")])
+        .envs([("RELOAD_INTERVAL", "1"), ("WORKERS", "1"), ("DRAIN_DELAY", "0")])
+        .envs(settings.iter().copied())
+        .stdout(Stdio::piped());
+    command
+}
+
+impl Service {
+    pub fn start(settings: &[(&str, &str)]) -> Self {
+        let mut child = command(settings).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let sink = log.clone();
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                sink.lock().unwrap().push(serde_json::from_str(&line).unwrap_or(Value::String(line)));
+            }
+        });
+        let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut service = Self { api: unknown, metrics: unknown, child, log };
+        let serving = service.wait_for_log(|line| line["message"] == "serving");
+        service.api = serving["api_addr"].as_str().unwrap().parse().unwrap();
+        service.metrics = serving["metrics_addr"].as_str().unwrap().parse().unwrap();
+        service
+    }
+
+    pub fn log(&self) -> Vec<Value> {
+        self.log.lock().unwrap().clone()
+    }
+
+    pub fn wait_for_log(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        wait_until("a log line", || self.log().into_iter().find(|line| wanted(line)))
+    }
+
+    pub fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+
+    pub fn exit(&mut self) -> ExitStatus {
+        wait_until("the end of the process", || self.child.try_wait().unwrap())
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The value, as soon as there is one; 10 s is the promise for a reload.
+pub fn wait_until<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(value) = check() {
+            return value;
+        }
+        assert!(Instant::now() < end, "waited 10 s for {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
