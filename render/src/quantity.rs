@@ -36,29 +36,6 @@ impl Scale {
         }
         Quantity(format!("{amount}{}", self.units[unit]))
     }
-
-    /// Request and limit. A default gives way to what the user wrote for the other one, because the API server refuses
-    /// a request above its limit.
-    fn pair(
-        &self,
-        request: Option<&String>,
-        limit: Option<&String>,
-        defaults: (&str, &str),
-    ) -> (Quantity, Quantity) {
-        let (least, most) = match (request, limit) {
-            (Some(request), Some(limit)) => (request.as_str(), limit.as_str()),
-            (Some(request), None) if self.parse(request) > self.parse(defaults.1) => {
-                (request.as_str(), request.as_str())
-            }
-            (Some(request), None) => (request.as_str(), defaults.1),
-            (None, Some(limit)) if self.parse(limit) < self.parse(defaults.0) => {
-                (limit.as_str(), limit.as_str())
-            }
-            (None, Some(limit)) => (defaults.0, limit.as_str()),
-            (None, None) => defaults,
-        };
-        (self.canonical(least), self.canonical(most))
-    }
 }
 
 /// An amount of memory or storage.
@@ -68,28 +45,20 @@ pub fn bytes(text: &str) -> Quantity {
 
 /// Requests and limits of the container; all three of each are always there.
 pub fn requirements(resources: Option<&Resources>) -> ResourceRequirements {
-    let requests = resources.and_then(|r| r.requests.as_ref());
-    let limits = resources.and_then(|r| r.limits.as_ref());
-    let pair = |scale: &Scale, of: fn(&ResourceList) -> Option<&String>, i: usize| {
-        scale.pair(requests.and_then(of), limits.and_then(of), (defaults::REQUESTS[i], defaults::LIMITS[i]))
-    };
-    let (cpu, memory, storage) = (
-        pair(&CPU, |list| list.cpu.as_ref(), 0),
-        pair(&BYTES, |list| list.memory.as_ref(), 1),
-        pair(&BYTES, |list| list.ephemeral_storage.as_ref(), 2),
-    );
-    let list = |cpu, memory, storage| {
-        Some(BTreeMap::from([
-            ("cpu".into(), cpu),
-            ("ephemeral-storage".into(), storage),
-            ("memory".into(), memory),
-        ]))
-    };
     ResourceRequirements {
-        requests: list(cpu.0, memory.0, storage.0),
-        limits: list(cpu.1, memory.1, storage.1),
+        requests: Some(quantities(resources.and_then(|r| r.requests.as_ref()), defaults::REQUESTS)),
+        limits: Some(quantities(resources.and_then(|r| r.limits.as_ref()), defaults::LIMITS)),
         ..ResourceRequirements::default()
     }
+}
+
+fn quantities(list: Option<&ResourceList>, [cpu, memory, storage]: [&str; 3]) -> BTreeMap<String, Quantity> {
+    let list = list.cloned().unwrap_or_default();
+    BTreeMap::from([
+        ("cpu".into(), CPU.canonical(list.cpu.as_deref().unwrap_or(cpu))),
+        ("ephemeral-storage".into(), BYTES.canonical(list.ephemeral_storage.as_deref().unwrap_or(storage))),
+        ("memory".into(), BYTES.canonical(list.memory.as_deref().unwrap_or(memory))),
+    ])
 }
 
 #[cfg(test)]
@@ -108,21 +77,5 @@ mod tests {
         {
             assert_eq!(BYTES.canonical(text).0, expected, "{text}");
         }
-    }
-
-    #[test]
-    fn a_default_gives_way_to_what_the_user_wrote() {
-        let text = |s: &str| Some(s.to_owned());
-        let pair = |request: &str, limit: &str| {
-            let of = |s: &str| if s.is_empty() { None } else { text(s) };
-            let (request, limit) = CPU.pair(of(request).as_ref(), of(limit).as_ref(), ("100m", "1"));
-            (request.0, limit.0)
-        };
-        assert_eq!(pair("", ""), ("100m".into(), "1".into()));
-        assert_eq!(pair("2", ""), ("2".into(), "2".into()));
-        assert_eq!(pair("200m", ""), ("200m".into(), "1".into()));
-        assert_eq!(pair("", "50m"), ("50m".into(), "50m".into()));
-        assert_eq!(pair("", "4"), ("100m".into(), "4".into()));
-        assert_eq!(pair("300m", "400m"), ("300m".into(), "400m".into()));
     }
 }
