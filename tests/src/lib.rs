@@ -3,15 +3,22 @@
 
 pub mod apiserver;
 pub mod audit;
+pub mod cgroups;
 pub mod cluster;
+pub mod containerd;
 pub mod controllers;
 pub mod etcd;
 pub mod gobuild;
+pub mod image;
+pub mod kubelet;
 pub mod lifecycle;
+pub mod network;
+pub mod node;
 pub mod parts;
 pub mod pki;
 pub mod process;
 pub mod progress;
+pub mod registry;
 pub mod state;
 pub mod users;
 pub mod wait;

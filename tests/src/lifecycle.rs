@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::core::v1::{Node, ServiceAccount};
 use kube::{Api, Client};
 
 use crate::apiserver::ApiServer;
@@ -15,7 +16,7 @@ use crate::pki::Authority;
 use crate::progress::Progress;
 use crate::state::{Flavour, Info, State};
 use crate::wait::{Look, wait_until};
-use crate::{controllers, parts, process, users};
+use crate::{containerd, controllers, kubelet, network, node, parts, process, registry, users};
 
 const READY_LIMIT: Duration = Duration::from_mins(1);
 
@@ -25,15 +26,15 @@ pub async fn up(state: &State, flavour: Flavour) -> Result<Info> {
     if let Some(info) = running(state) {
         if flavour == Flavour::Full && info.flavour != Flavour::Full {
             bail!(
-                "a control plane without a node runs in {}; stop it first with 'testbed down'",
+                "a control plane without a node runs in {}; stop it first: testbed down",
                 state.dir().display()
             );
         }
         return Ok(info);
     }
     clear(state)?;
-    let progress = Progress::start();
-    let started = control_plane(state, IpAddr::V4(Ipv4Addr::LOCALHOST), &progress).await;
+    let start = Start { state, flavour, progress: Progress::start() };
+    let started = start.all().await;
     if started.is_err() {
         clear(state)?;
     }
@@ -60,6 +61,7 @@ pub fn running(state: &State) -> Option<Info> {
 
 fn clear(state: &State) -> Result<()> {
     process::stop_all(state)?;
+    node::clear(state)?;
     for entry in fs::read_dir(state.dir())? {
         let path = entry?.path();
         match path.file_name().and_then(|name| name.to_str()) {
@@ -72,37 +74,82 @@ fn clear(state: &State) -> Result<()> {
     Ok(())
 }
 
-async fn control_plane(state: &State, address: IpAddr, progress: &Progress) -> Result<Info> {
-    let (etcd_bin, bin) = (parts::etcd()?, parts::kubernetes()?);
-    let authority = Authority::create(state)?;
-    let etcd = Etcd::start(state, &etcd_bin)?;
-    let port = if address.is_loopback() { free_port()? } else { 6443 };
-    let server = ApiServer { address, port };
-    wait(state, "etcd", "etcd", async || etcd.ready()).await?;
-    progress.step("etcd ready");
-    server.start(state, &authority, &bin, &etcd.url())?;
-    let client = client_of(&state.kubeconfig()).await?;
-    wait(state, "kube-apiserver", "kube-apiserver to be ready", async || ready(&client).await).await?;
-    progress.step("kube-apiserver ready");
-    controllers::start(state, &authority, &bin, &server.url())?;
-    wait(state, "kube-controller-manager", "the default service account", async || {
-        has_account(&client).await
-    })
-    .await?;
-    process::check(state, "kube-scheduler")?;
-    progress.step("kube-controller-manager and kube-scheduler work");
-    Ok(Info { flavour: Flavour::ControlPlane, server: server.url(), registry: None })
+/// One start, from nothing to ready.
+struct Start<'a> {
+    state: &'a State,
+    flavour: Flavour,
+    progress: Progress,
 }
 
-/// Waits until `look` says yes, and fails at once, with its log, when the part dies.
-async fn wait(state: &State, part: &str, what: &str, look: impl AsyncFn() -> bool) -> Result<()> {
-    wait_until(READY_LIMIT, what, async || {
-        if let Err(error) = process::check(state, part) {
-            return Look::Done(Err(error));
+impl Start<'_> {
+    async fn all(&self) -> Result<Info> {
+        let (etcd, kubernetes) = (parts::etcd()?, parts::kubernetes()?);
+        let authority = Authority::create(self.state)?;
+        if self.flavour == Flavour::ControlPlane {
+            let server = ApiServer { address: IpAddr::V4(Ipv4Addr::LOCALHOST), port: free_port()? };
+            self.control_plane(&authority, server, &etcd, &kubernetes).await?;
+            return Ok(Info { flavour: self.flavour, server: server.url(), registry: None });
         }
-        if look().await { Look::Done(Ok(())) } else { Look::NotYet("not ready") }
-    })
-    .await?
+        node::prepare(self.state)?;
+        self.progress.step("network namespace made");
+        let server = ApiServer { address: network::HOST, port: 6443 };
+        let (runtime, control_plane) =
+            futures::join!(self.runtime(), self.control_plane(&authority, server, &etcd, &kubernetes));
+        runtime?;
+        let client = control_plane?;
+        node::start(self.state, &authority, &kubernetes, &server.url())?;
+        self.wait("kubelet", "the node to be ready", async || node_ready(&client).await).await?;
+        process::check(self.state, "kube-proxy")?;
+        self.progress.step("node ready");
+        Ok(Info { flavour: self.flavour, server: server.url(), registry: Some(registry::address()) })
+    }
+
+    async fn control_plane(
+        &self,
+        authority: &Authority<'_>,
+        server: ApiServer,
+        etcd: &Path,
+        kubernetes: &Path,
+    ) -> Result<Client> {
+        let etcd = Etcd::start(self.state, etcd)?;
+        self.wait("etcd", "etcd", async || etcd.ready()).await?;
+        self.progress.step("etcd ready");
+        server.start(self.state, authority, kubernetes, &etcd.url())?;
+        let client = client_of(&self.state.kubeconfig()).await?;
+        self.wait("kube-apiserver", "kube-apiserver", async || ready(&client).await).await?;
+        self.progress.step("kube-apiserver ready");
+        controllers::start(self.state, authority, kubernetes, &server.url())?;
+        let account = async || has_account(&client).await;
+        self.wait("kube-controller-manager", "the default service account", account).await?;
+        process::check(self.state, "kube-scheduler")?;
+        self.progress.step("kube-controller-manager and kube-scheduler work");
+        Ok(client)
+    }
+
+    async fn runtime(&self) -> Result<()> {
+        self.wait("registry", "the registry", async || registry::ready()).await?;
+        node::start_runtime(self.state)?;
+        self.wait("containerd", "containerd", async || containerd::ready(self.state)).await?;
+        self.progress.step("registry and containerd ready");
+        Ok(())
+    }
+
+    /// Waits until `look` says yes, and fails at once, with its log, when the part dies.
+    async fn wait(&self, part: &str, what: &str, look: impl AsyncFn() -> bool) -> Result<()> {
+        wait_until(READY_LIMIT, what, async || {
+            if let Err(error) = process::check(self.state, part) {
+                return Look::Done(Err(error));
+            }
+            if look().await { Look::Done(Ok(())) } else { Look::NotYet("not ready") }
+        })
+        .await?
+    }
+}
+
+async fn node_ready(client: &Client) -> bool {
+    let node = Api::<Node>::all(client.clone()).get(kubelet::NODE_NAME).await;
+    let conditions = node.ok().and_then(|node| node.status).and_then(|status| status.conditions);
+    conditions.unwrap_or_default().iter().any(|found| found.type_ == "Ready" && found.status == "True")
 }
 
 async fn ready(client: &Client) -> bool {

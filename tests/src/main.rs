@@ -1,13 +1,14 @@
 //! The command line of the testbed. It only reads arguments and prints; the library does the work.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use testbed::lifecycle;
 use testbed::state::{Flavour, State};
-use testbed::{parts, process, users};
+use testbed::{image, parts, process, users};
 
 /// A real Kubernetes for tests and for the demo, built from pinned sources.
 #[derive(Parser)]
@@ -32,11 +33,25 @@ enum Command {
     },
     /// Stop it and remove what it left.
     Down,
+    /// Images for the node.
+    #[command(subcommand)]
+    Image(Image),
     /// Print what runs.
     Status,
     /// Stop it when its last user is gone.
     #[command(hide = true)]
     Watch,
+}
+
+#[derive(Subcommand)]
+enum Image {
+    /// Make an image from one static program, push it, and print its reference by digest.
+    Load {
+        /// `NAME:TAG`
+        reference: String,
+        /// The program; it becomes the image's only file and its entrypoint.
+        program: PathBuf,
+    },
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -56,6 +71,9 @@ async fn run(command: Command) -> Result<()> {
         Command::Build => parts::all(),
         Command::Up { control_plane, while_used } => up(&state, control_plane, while_used).await,
         Command::Down => lifecycle::down(&state),
+        Command::Image(Image::Load { reference, program }) => {
+            say(&image::load(&state, &reference, &program)?)
+        }
         Command::Status => status(&state),
         Command::Watch => users::watch(&state),
     }

@@ -1,0 +1,47 @@
+#!/bin/sh
+# Installs the Debian packages that the testbed needs and that are missing; calls apt-get only then.
+# Services that come with them are not started. Run it as root, or as a user who may use sudo.
+set -eu
+
+missing=
+need() { # need PACKAGE FILE
+    [ -e "$2" ] || missing="$missing $1"
+}
+need runc /usr/sbin/runc
+need containernetworking-plugins /usr/lib/cni/ptp
+need nftables /usr/sbin/nft
+need iproute2 /sbin/ip
+need util-linux /usr/bin/nsenter
+need skopeo /usr/bin/skopeo
+need docker-registry /usr/bin/docker-registry
+need ca-certificates /etc/ssl/certs/ca-certificates.crt
+command -v gcc >/dev/null || missing="$missing gcc libc6-dev"
+python3 -m pip --version >/dev/null 2>&1 || missing="$missing python3 python3-pip"
+
+[ -n "$missing" ] || exit 0
+echo "installing:$missing" >&2
+
+sudo=
+if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || {
+        echo "not root and no sudo: install these packages yourself:$missing" >&2
+        exit 1
+    }
+    sudo=sudo
+fi
+command -v apt-get >/dev/null || {
+    echo "no apt-get here: install what provides these Debian packages:$missing" >&2
+    exit 1
+}
+
+# A policy file that refuses keeps dpkg from starting services, such as a registry on all addresses.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' | $sudo tee "$policy" >/dev/null
+    $sudo chmod 755 "$policy"
+    trap '$sudo rm -f "$policy"' EXIT
+fi
+$sudo apt-get update -q
+# shellcheck disable=SC2086
+$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
+case "$missing" in *docker-registry*) $sudo systemctl disable docker-registry 2>/dev/null || true ;; esac
