@@ -17,7 +17,7 @@ pub enum ConditionType {
     TLSReady,
     /// The Service and the host names are in order.
     ExposureReady,
-    /// The default-deny NetworkPolicy with its openings is there.
+    /// The default-deny `NetworkPolicy` with its openings is there.
     NetworkReady,
 }
 
@@ -66,11 +66,11 @@ pub enum Reason {
     HostNotAllowed,
     /// A Secret that the spec names does not carry the label `hardened.dev/service: NAME`; its owner adds it.
     SecretNotAllowed,
-    /// A Secret or ConfigMap that the spec names does not exist; create it.
+    /// A Secret or `ConfigMap` that the spec names does not exist; create it.
     ReferenceNotFound,
     /// The API server refused a child by policy or validation; the message is the server's.
     Refused,
-    /// A ResourceQuota is used up; free some or raise it.
+    /// A `ResourceQuota` is used up; free some or raise it.
     QuotaExceeded,
     /// The rollout does not come forward; the message is the Deployment's.
     RolloutFailed,

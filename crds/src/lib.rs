@@ -56,11 +56,11 @@ pub const ALLOWED_HOSTS_ANNOTATION: &str = "hardened.dev/allowed-hosts";
 /// Pod template annotation `v1:KEYID:HMAC` over everything whose change needs a restart.
 pub const RESTART_ANNOTATION: &str = "hardened.dev/restart-hash";
 
-/// Every CustomResourceDefinition of this product as YAML, as it is committed under `crds/yaml/`: file name and content.
+/// Every `CustomResourceDefinition` of this product as YAML, as it is committed under `crds/yaml/`: file name and content.
 pub const YAML: [(&str, &str); 1] =
     [("hardened.dev_hardenedservices.yaml", include_str!("../yaml/hardened.dev_hardenedservices.yaml"))];
 
-/// Every CustomResourceDefinition of this product, ready to be applied.
+/// Every `CustomResourceDefinition` of this product, ready to be applied.
 pub fn all() -> Vec<CustomResourceDefinition> {
     vec![schema::finish(HardenedService::crd())]
 }

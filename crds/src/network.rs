@@ -1,4 +1,4 @@
-//! Openings in the default-deny NetworkPolicy that is always there.
+//! Openings in the default-deny `NetworkPolicy` that is always there.
 
 use std::collections::BTreeMap;
 

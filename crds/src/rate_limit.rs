@@ -119,7 +119,7 @@ pub struct RateLimitRule {
     pub period: GepDuration,
 }
 
-/// A path, as in Gateway API's HTTPRoute.
+/// A path, as in Gateway API's `HTTPRoute`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PathMatch {

@@ -3,7 +3,7 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-/// A HorizontalPodAutoscaler by CPU.
+/// A `HorizontalPodAutoscaler` by CPU.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -25,7 +25,7 @@ pub struct Autoscaling {
     pub target_cpu_utilization_percentage: Option<i32>,
 }
 
-/// A PodDisruptionBudget that lets drains proceed.
+/// A `PodDisruptionBudget` that lets drains proceed.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Disruption {

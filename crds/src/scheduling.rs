@@ -72,7 +72,7 @@ pub struct TopologySpreadConstraint {
     #[schemars(length(max = 317))]
     #[x_kube(validation = crate::rules::label_key("spec.workload.topologySpreadConstraints.topologyKey"))]
     pub topology_key: String,
-    /// What happens when it cannot be met: DoNotSchedule (the pod waits) or ScheduleAnyway (it goes where it fits best). Default: ScheduleAnyway.
+    /// What happens when it cannot be met: `DoNotSchedule` (the pod waits) or `ScheduleAnyway` (it goes where it fits best). Default: `ScheduleAnyway`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when_unsatisfiable: Option<WhenUnsatisfiable>,
 }

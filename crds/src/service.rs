@@ -70,7 +70,7 @@ pub struct HardenedServiceSpec {
     /// Rate limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limits: Option<RateLimits>,
-    /// Openings in the default-deny NetworkPolicy.
+    /// Openings in the default-deny `NetworkPolicy`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
 }

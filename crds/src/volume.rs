@@ -29,7 +29,7 @@ pub struct Volume {
     /// A claim of this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistent_volume_claim: Option<PersistentVolumeClaimVolume>,
-    /// A ConfigMap of this namespace, mounted read-only.
+    /// A `ConfigMap` of this namespace, mounted read-only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map: Option<ConfigMapVolume>,
     /// A Secret of this namespace, mounted read-only with mode 0440. It must carry the label
@@ -49,7 +49,7 @@ pub struct EmptyDirVolume {
     pub size_limit: Option<String>,
 }
 
-/// A PersistentVolumeClaim.
+/// A `PersistentVolumeClaim`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PersistentVolumeClaimVolume {
@@ -62,11 +62,11 @@ pub struct PersistentVolumeClaimVolume {
     pub read_only: bool,
 }
 
-/// A ConfigMap.
+/// A `ConfigMap`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigMapVolume {
-    /// Name of the ConfigMap.
+    /// Name of the `ConfigMap`.
     #[schemars(length(max = 253))]
     #[x_kube(validation = crate::rules::object_name("spec.workload.volumes.configMap.name", "self"))]
     pub name: String,

@@ -30,7 +30,7 @@ pub struct Workload {
         "a lower-case image name with optional registry, tag and sha256 digest, such as ghcr.io/acme/studio:1.4.2",
     ))]
     pub image: String,
-    /// When the kubelet pulls the image. Default: IfNotPresent for an image by digest, else Always.
+    /// When the kubelet pulls the image. Default: `IfNotPresent` for an image by digest, else Always.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_pull_policy: Option<ImagePullPolicy>,
     /// Secrets of this namespace with registry credentials; only the kubelet reads them.
@@ -60,7 +60,7 @@ pub struct Workload {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 500))]
     pub replicas: Option<i32>,
-    /// A HorizontalPodAutoscaler; not together with `replicas`.
+    /// A `HorizontalPodAutoscaler`; not together with `replicas`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<Autoscaling>,
     /// CPU, memory and local storage. Default: requests 100m, 128Mi, 64Mi and limits 1, 256Mi, 256Mi.
@@ -73,7 +73,7 @@ pub struct Workload {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 10, max = 3600))]
     pub termination_grace_period_seconds: Option<i64>,
-    /// PriorityClass; the `system-` classes are the cluster's own.
+    /// `PriorityClass`; the `system-` classes are the cluster's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     #[x_kube(validation = crate::rules::object_name("spec.workload.priorityClassName", "self"))]
@@ -112,7 +112,7 @@ pub struct Workload {
     /// Run in a user namespace (`hostUsers: false`); needs runc 1.2 and a recent kernel on every node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_namespaces: Option<bool>,
-    /// A PodDisruptionBudget.
+    /// A `PodDisruptionBudget`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disruption: Option<Disruption>,
     /// Volumes to mount.
