@@ -1,2 +1,18 @@
-//! x
-fn main() {}
+//! Entry point: crypto provider, logs, then what the command line asks for.
+
+use anyhow::anyhow;
+use clap::Parser;
+use operator::{Cli, Command};
+use tracing_subscriber::EnvFilter;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_| anyhow!("a TLS provider is installed already"))?;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
+    match Cli::parse().command {
+        Command::Run(args) => operator::run(args).await,
+    }
+}

@@ -7,6 +7,7 @@ use crate::{
     meta::{self, Component},
 };
 
+/// The TLS Secret of a service, without values.
 pub fn tls_secret(service: &HardenedService) -> SecretPlan {
     SecretPlan {
         metadata: meta::named_with(service, "tls", Component::Tls),

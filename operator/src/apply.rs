@@ -1,0 +1,193 @@
+//! Fourth verb: make the children what render says, in its order, by POST, PUT and DELETE only.
+
+use crds::{ChildState, HardenedService, Reason};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{ResourceExt, core::DynamicObject};
+use render::{Applied, Body, Child, Kind, Outcome, Problem, SecretPlan};
+use serde_json::Value;
+
+use crate::{
+    Context,
+    cache::{Key, SecretNote},
+    compare::{self, Rules},
+    error::Error,
+    events::{Happening, Severity},
+    metrics,
+    mint::{self, Tls},
+    observe::{Observed, TlsSecret},
+    ownership::is_ours,
+    write::Writer,
+};
+
+/// Children without which pods must not start: the policy that isolates them, their identity, and what they mount.
+const HOLDS_PODS: [Kind; 4] = [Kind::NetworkPolicy, Kind::ServiceAccount, Kind::ConfigMap, Kind::Secret];
+
+/// One pass over one service.
+pub struct Pass<'a> {
+    /// Client, caches, metrics.
+    pub ctx: &'a Context,
+    /// The service.
+    pub service: &'a HardenedService,
+    /// Its name.
+    pub key: &'a Key,
+    /// Rules of the comparison.
+    pub rules: Rules<'a>,
+}
+
+/// Applies all children, prunes the rest, and says what became of each.
+pub async fn apply(pass: &Pass<'_>, children: Vec<Child>, observed: &Observed, tls: &Tls, expected: compare::Digest) -> Result<Applied, Error> {
+    let mut applied = Applied {
+        tls_problem: match tls {
+            Tls::Unavailable(problem) => Some(problem.clone()),
+            _ => None,
+        },
+        ..Applied::default()
+    };
+    let mut hold = unlabelled(observed, pass.key);
+    let wanted: Vec<(Kind, String)> = children.iter().map(|c| (c.kind, c.name.clone())).collect();
+    for child in children {
+        let outcome = match &child.body {
+            Body::Secret(plan) => secret(pass, &child, plan, observed, tls, expected).await?,
+            Body::Object(desired) if child.kind == Kind::Deployment => match &hold {
+                Some(why) => held(pass, &child, desired, why).await?,
+                None => object(pass, &child, desired).await?,
+            },
+            Body::Object(desired) => object(pass, &child, desired).await?,
+        };
+        if HOLDS_PODS.contains(&outcome.kind) && outcome.state != ChildState::Applied && hold.is_none() {
+            hold = Some(Problem {
+                reason: Reason::Held,
+                message: format!("the pods wait for {} {}", outcome.kind.as_str(), outcome.name),
+            });
+        }
+        applied.outcomes.push(outcome);
+    }
+    prune(pass, &wanted).await?;
+    if let Tls::Keep(leaf) | Tls::Content { leaf, .. } = tls {
+        applied.tls = Some(mint::tls_status(pass.ctx, pass.service, leaf));
+    }
+    applied.deployment = deployment(pass);
+    Ok(applied)
+}
+
+/// The Deployment as the cache has it, when it is ours.
+pub fn deployment(pass: &Pass<'_>) -> Option<k8s_openapi::api::apps::v1::Deployment> {
+    let live = pass.ctx.cache.get(Kind::Deployment, &pass.key.namespace, &pass.key.name)?;
+    if !is_ours(&live.metadata, pass.service) {
+        return None;
+    }
+    (*live).clone().try_parse().ok()
+}
+
+fn unlabelled(observed: &Observed, key: &Key) -> Option<Problem> {
+    let (field, name) = observed.unlabelled.first()?;
+    Some(Problem {
+        reason: Reason::SecretNotAllowed,
+        message: format!(
+            "{field}: Secret {name} does not exist or does not carry the label {}: {}; whoever may write that Secret adds it: \
+             kubectl -n {} label secret {name} {}={}",
+            crds::SERVICE_LABEL, key.name, key.namespace, crds::SERVICE_LABEL, key.name
+        ),
+    })
+}
+
+async fn object(pass: &Pass<'_>, child: &Child, desired: &Value) -> Result<Outcome, Error> {
+    let writer = Writer { pass, child };
+    match pass.ctx.cache.get(child.kind, &pass.key.namespace, &child.name) {
+        None => writer.create(desired).await,
+        Some(live) => writer.settle((*live).clone(), desired).await,
+    }
+}
+
+/// A held Deployment is neither made nor changed by us. What others changed is still undone: a hold must not be a way
+/// to switch the drift correction off.
+async fn held(pass: &Pass<'_>, child: &Child, desired: &Value, why: &Problem) -> Result<Outcome, Error> {
+    let live = pass.ctx.cache.get(child.kind, &pass.key.namespace, &child.name);
+    let note = pass.ctx.cache.note(child.kind, &pass.key.namespace, &child.name);
+    let mut outcome = match live {
+        Some(live) if note.target == Some(compare::digest(desired)) => {
+            Writer { pass, child }.settle((*live).clone(), desired).await?
+        }
+        live => Outcome {
+            kind: child.kind,
+            name: child.name.clone(),
+            uid: live.filter(|l| is_ours(&l.metadata, pass.service)).and_then(|l| l.uid()),
+            state: ChildState::Held,
+            problem: None,
+        },
+    };
+    if outcome.problem.is_none() {
+        outcome.state = ChildState::Held;
+        outcome.problem = Some(why.clone());
+    }
+    Ok(outcome)
+}
+
+async fn secret(pass: &Pass<'_>, child: &Child, plan: &SecretPlan, observed: &Observed, tls: &Tls, expected: compare::Digest) -> Result<Outcome, Error> {
+    let writer = Writer { pass, child };
+    let (values, leaf, issued) = match tls {
+        Tls::Keep(_) => {
+            let uid = match &observed.tls {
+                TlsSecret::Known(note) => note.version.0.clone(),
+                _ => None,
+            };
+            return Ok(writer.outcome(uid, ChildState::Applied, None));
+        }
+        Tls::Unavailable(problem) => {
+            // A certificate that is in use stays in use; only without one the pods must wait.
+            let live = pass.ctx.cache.get(child.kind, &pass.key.namespace, &child.name);
+            let live = live.filter(|l| is_ours(&l.metadata, pass.service));
+            let state = if live.is_some() { ChildState::Applied } else { ChildState::Failed };
+            return Ok(writer.outcome(live.and_then(|l| l.uid()), state, Some(problem.clone())));
+        }
+        Tls::Content { values, leaf, issued } => (values, leaf, issued),
+    };
+    let desired = json(&Secret {
+        metadata: plan.metadata.clone(),
+        type_: Some(plan.type_.into()),
+        data: Some(values.data()),
+        ..Secret::default()
+    });
+    let outcome = match &observed.tls {
+        TlsSecret::Read(live) => {
+            let live: DynamicObject = serde_json::from_value(json(live)).map_err(kube::Error::SerdeError)?;
+            writer.settle(live, &desired).await?
+        }
+        _ => writer.create(&desired).await?,
+    };
+    if outcome.state == ChildState::Applied {
+        if let Some(live) = pass.ctx.cache.get(child.kind, &pass.key.namespace, &child.name) {
+            let version = (live.uid(), live.resource_version());
+            let note = SecretNote { version, expected, leaf: leaf.clone() };
+            pass.ctx.cache.remember(child.kind, &pass.key.namespace, &child.name, |n| n.secret = Some(note));
+        }
+        if let Some(reason) = issued {
+            announce(pass, *reason, leaf).await;
+        }
+    }
+    Ok(outcome)
+}
+
+async fn announce(pass: &Pass<'_>, reason: crate::pki::IssueReason, leaf: &crate::pki::Leaf) {
+    pass.ctx.metrics.certificates.get_or_create(&metrics::Why { reason: reason.as_str() }).inc();
+    let note = format!("certificate issued ({}), valid until {}", reason.as_str(), leaf.not_after);
+    let happening = Happening { severity: Severity::Normal, reason: "CertificateIssued", action: "Issue", note };
+    pass.ctx.events.publish(pass.service, happening).await;
+}
+
+/// The Secret as JSON with its type; k8s-openapi writes both.
+fn json(secret: &Secret) -> Value {
+    serde_json::to_value(secret).unwrap_or_default()
+}
+
+/// Deletes what is ours and not wanted any more, with uid and resourceVersion (V5).
+async fn prune(pass: &Pass<'_>, wanted: &[(Kind, String)]) -> Result<(), Error> {
+    for (kind, live) in pass.ctx.cache.of(pass.key) {
+        let unwanted = !wanted.iter().any(|(k, name)| *k == kind && *name == live.name_any());
+        if unwanted && is_ours(&live.metadata, pass.service) && live.metadata.deletion_timestamp.is_none() {
+            let child = Child { kind, name: live.name_any(), body: Body::Object(Value::Null) };
+            Writer { pass, child: &child }.delete(&live).await?;
+        }
+    }
+    Ok(())
+}

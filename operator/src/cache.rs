@@ -1,0 +1,216 @@
+//! Live children by service, fed by watches and by the answers to our own writes. No requests.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crds::SERVICE_LABEL;
+use kube::{ResourceExt, core::DynamicObject};
+use render::Kind;
+
+use crate::{compare::Digest, pki::Leaf};
+
+/// A service by namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// Everything that watches have seen of the children, indexed by the service whose label they carry.
+#[derive(Default)]
+pub struct Cache {
+    inner: RwLock<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    objects: HashMap<Id, (Arc<DynamicObject>, Key)>,
+    services: HashMap<Key, BTreeSet<(Kind, String)>>,
+    namespaces: BTreeMap<String, Namespace>,
+    notes: HashMap<Id, Note>,
+}
+
+/// What the operator remembers of a child besides the object itself, so that a quiet pass asks nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Note {
+    /// Digest of the target that was last written or found in place: with the same target, a difference is drift.
+    pub target: Option<Digest>,
+    /// The server answered a dry run of this target (second) with this live object (first): its normal form.
+    pub normal: Option<(Digest, Digest)>,
+    /// For Secrets: what was found at which version. No value.
+    pub secret: Option<SecretNote>,
+}
+
+/// A Secret whose content was read and found right.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SecretNote {
+    /// Its uid and resourceVersion then.
+    pub version: (Option<String>, Option<String>),
+    /// Digest of everything that it was checked against.
+    pub expected: Digest,
+    /// The certificate in it.
+    pub leaf: Leaf,
+}
+
+type Id = (Kind, String, String);
+
+/// What the operator knows of a namespace.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Namespace {
+    /// The annotation's host patterns; `None` when the namespace is not onboarded.
+    pub allowed_hosts: Option<Vec<String>>,
+    /// Its deletion has begun: nothing can be created there any more (V10).
+    pub terminating: bool,
+    /// Whether the list of its Secrets has arrived.
+    pub secrets: Secrets,
+}
+
+/// State of the watch on a namespace's Secrets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Secrets {
+    /// The list has not arrived yet.
+    #[default]
+    Unknown,
+    /// The list is complete.
+    Known,
+    /// The API server refuses the list: the RoleBinding is missing.
+    Denied,
+}
+
+impl Cache {
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Inner> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in an object; returns the services that it concerns. An older version than the known one changes nothing:
+    /// a watch may run behind the answer to our own write.
+    pub fn insert(&self, kind: Kind, object: DynamicObject) -> BTreeSet<Key> {
+        self.write().insert(kind, object)
+    }
+
+    /// Forgets an object; returns the services that it concerned.
+    pub fn remove(&self, kind: Kind, object: &DynamicObject) -> BTreeSet<Key> {
+        let id = (kind, object.namespace().unwrap_or_default(), object.name_any());
+        let mut inner = self.write();
+        let newer = inner.objects.get(&id).is_some_and(|(known, _)| {
+            known.metadata.uid != object.metadata.uid && version(known) > version(object)
+        });
+        if newer {
+            return BTreeSet::new();
+        }
+        inner.notes.remove(&id);
+        inner.forget(&id)
+    }
+
+    /// Replaces everything of one kind (in one namespace, or in all) by a complete list.
+    pub fn replace(&self, kind: Kind, namespace: Option<&str>, objects: Vec<DynamicObject>) -> BTreeSet<Key> {
+        let mut inner = self.write();
+        let listed: BTreeSet<Id> =
+            objects.iter().map(|o| (kind, o.namespace().unwrap_or_default(), o.name_any())).collect();
+        let gone: Vec<Id> = inner
+            .objects
+            .keys()
+            .filter(|id| id.0 == kind && namespace.is_none_or(|n| n == id.1) && !listed.contains(*id))
+            .cloned()
+            .collect();
+        let mut touched: BTreeSet<Key> = gone
+            .iter()
+            .flat_map(|id| {
+                inner.notes.remove(id);
+                inner.forget(id)
+            })
+            .collect();
+        touched.extend(objects.into_iter().flat_map(|o| inner.insert(kind, o)));
+        touched
+    }
+
+    /// One object by name.
+    pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Option<Arc<DynamicObject>> {
+        let id = (kind, namespace.to_owned(), name.to_owned());
+        self.read().objects.get(&id).map(|(object, _)| object.clone())
+    }
+
+    /// Every object with the label of this service.
+    pub fn of(&self, key: &Key) -> Vec<(Kind, Arc<DynamicObject>)> {
+        let inner = self.read();
+        let ids = inner.services.get(key).into_iter().flatten();
+        ids.filter_map(|(kind, name)| {
+            let id = (*kind, key.namespace.clone(), name.clone());
+            inner.objects.get(&id).map(|(object, _)| (*kind, object.clone()))
+        })
+        .collect()
+    }
+
+    /// What is remembered of a child.
+    pub fn note(&self, kind: Kind, namespace: &str, name: &str) -> Note {
+        let id = (kind, namespace.to_owned(), name.to_owned());
+        self.read().notes.get(&id).cloned().unwrap_or_default()
+    }
+
+    /// Remembers something of a child; forgotten with it.
+    pub fn remember(&self, kind: Kind, namespace: &str, name: &str, change: impl FnOnce(&mut Note)) {
+        let id = (kind, namespace.to_owned(), name.to_owned());
+        change(self.write().notes.entry(id).or_default());
+    }
+
+    /// What is known of a namespace; `None` when it was never seen.
+    pub fn namespace(&self, name: &str) -> Option<Namespace> {
+        self.read().namespaces.get(name).cloned()
+    }
+
+    /// Changes what is known of a namespace; returns whether it changed.
+    pub fn set_namespace(&self, name: &str, change: impl FnOnce(&mut Namespace)) -> bool {
+        let mut inner = self.write();
+        let entry = inner.namespaces.entry(name.to_owned()).or_default();
+        let before = entry.clone();
+        change(entry);
+        *entry != before
+    }
+
+    /// Forgets a namespace.
+    pub fn remove_namespace(&self, name: &str) {
+        self.write().namespaces.remove(name);
+    }
+}
+
+impl Inner {
+    fn insert(&mut self, kind: Kind, object: DynamicObject) -> BTreeSet<Key> {
+        let namespace = object.namespace().unwrap_or_default();
+        let id = (kind, namespace.clone(), object.name_any());
+        if self.objects.get(&id).is_some_and(|(known, _)| {
+            known.metadata.uid == object.metadata.uid && version(known) >= version(&object)
+        }) {
+            return BTreeSet::new();
+        }
+        let mut touched = self.forget(&id);
+        if let Some(service) = object.labels().get(SERVICE_LABEL) {
+            let key = Key { namespace, name: service.clone() };
+            self.services.entry(key.clone()).or_default().insert((kind, id.2.clone()));
+            self.objects.insert(id, (Arc::new(object), key.clone()));
+            touched.insert(key);
+        }
+        touched
+    }
+
+    fn forget(&mut self, id: &Id) -> BTreeSet<Key> {
+        let Some((_, key)) = self.objects.remove(id) else { return BTreeSet::new() };
+        if let Some(names) = self.services.get_mut(&key) {
+            names.remove(&(id.0, id.2.clone()));
+            if names.is_empty() {
+                self.services.remove(&key);
+            }
+        }
+        BTreeSet::from([key])
+    }
+}
+
+/// resourceVersions of one kind are numbers that grow (KEP-5504).
+pub fn version(object: &DynamicObject) -> u128 {
+    object.metadata.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0)
+}

@@ -1,0 +1,73 @@
+//! Who changed a child, as its managedFields tell. Names of fields only, never values.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use serde_json::Value;
+
+/// Managers of Kubernetes' own whose writes are no drift.
+const CONTROLLERS: [&str; 2] = ["kube-controller-manager", crds::MANAGER];
+
+/// The manager that wrote last, ours and the cluster's own aside. A removed field has no owner any more,
+/// so the newest other writer is the best answer that the object can give.
+pub fn manager(fields: &[ManagedFieldsEntry]) -> Option<&str> {
+    fields
+        .iter()
+        .filter(|f| f.subresource.as_deref().unwrap_or_default() != "status")
+        .filter(|f| f.manager.as_deref().is_some_and(|m| !CONTROLLERS.contains(&m)))
+        .max_by_key(|f| f.time.as_ref().map(|t| t.0))
+        .and_then(|f| f.manager.as_deref())
+}
+
+/// Label of a manager in metrics: a closed set, because the name is chosen by whoever writes.
+pub fn label(manager: Option<&str>) -> &'static str {
+    const KNOWN: [(&str, &str); 7] = [
+        ("kubectl", "kubectl"),
+        ("helm", "helm"),
+        ("argocd", "argocd"),
+        ("kustomize-controller", "flux"),
+        ("helm-controller", "flux"),
+        ("terraform", "terraform"),
+        ("k9s", "k9s"),
+    ];
+    let Some(manager) = manager else { return "unknown" };
+    let known = KNOWN.iter().find(|(prefix, _)| manager.to_ascii_lowercase().starts_with(prefix));
+    known.map_or("other", |(_, label)| label)
+}
+
+/// What to use instead, where the spec has a field for what somebody tried by hand.
+pub fn hint(paths: &[String]) -> Option<&'static str> {
+    const HINTS: [(&str, &str); 8] = [
+        ("spec.replicas", "spec.workload.replicas (leave it out to let others scale)"),
+        ("spec.paused", "spec.suspend"),
+        ("spec.template.spec.containers[app].image", "spec.workload.image"),
+        ("spec.template.spec.containers[app].env", "spec.workload.env"),
+        ("spec.template.spec.containers[app].resources", "spec.workload.resources"),
+        ("spec.template.metadata.annotations", "spec.workload.podAnnotations"),
+        ("spec.template.metadata.labels", "spec.workload.podLabels"),
+        ("spec.egress", "spec.network.egressTo"),
+    ];
+    HINTS.iter().find(|(prefix, _)| paths.iter().any(|p| p.starts_with(prefix))).map(|(_, hint)| *hint)
+}
+
+/// The note of an event: which object, which paths (at most eight), by whom, and what to use instead.
+pub fn note(kind: &str, name: &str, paths: &[String], manager: Option<&str>) -> String {
+    const SHOWN: usize = 8;
+    let more = paths.len().saturating_sub(SHOWN);
+    let mut note = format!(
+        "{kind} {name}: {}{} changed by {}; restored",
+        paths.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", "),
+        if more > 0 { format!(" and {more} more") } else { String::new() },
+        manager.unwrap_or("an unknown manager"),
+    );
+    if let Some(hint) = hint(paths) {
+        note.push_str("; use ");
+        note.push_str(hint);
+    }
+    // events.k8s.io allows 1024 bytes.
+    note.truncate(note.floor_char_boundary(1000));
+    note
+}
+
+/// managedFields of an object that came as JSON.
+pub fn managed_fields(object: &Value) -> Vec<ManagedFieldsEntry> {
+    object.pointer("/metadata/managedFields").and_then(|f| serde_json::from_value(f.clone()).ok()).unwrap_or_default()
+}

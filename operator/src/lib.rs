@@ -1,0 +1,94 @@
+//! The operator: watches HardenedServices, makes their children, and reports. Everything with I/O lives here.
+
+mod admin;
+mod apply;
+mod cache;
+mod compare;
+mod controller;
+mod drift;
+mod error;
+mod events;
+mod keys;
+mod metrics;
+mod mint;
+mod observe;
+mod ownership;
+mod pki;
+mod reconcile;
+mod report;
+mod settings;
+mod watch;
+mod write;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use crds::HardenedService;
+use kube::{Client, ResourceExt, runtime::reflector::Store};
+use render::Settings;
+
+pub use controller::run;
+pub use settings::{Cli, Command, Run};
+
+/// What every pass uses.
+pub struct Context {
+    client: Client,
+    namespace: String,
+    settings: Settings,
+    keys: Arc<keys::Keys>,
+    cache: cache::Cache,
+    services: Store<watch::Guarded>,
+    written: Mutex<HashMap<cache::Key, Arc<HardenedService>>>,
+    metrics: metrics::Metrics,
+    events: events::Events,
+}
+
+impl Context {
+    fn written(&self) -> MutexGuard<'_, HashMap<cache::Key, Arc<HardenedService>>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newer of what the watch shows and what our last status write answered: without it, a pass that runs before
+    /// the watch has caught up would write the same status again.
+    fn newest(&self, seen: Arc<HardenedService>) -> Arc<HardenedService> {
+        match self.written().get(&key_of(&seen)) {
+            Some(written) if written.uid() == seen.uid() && version(written) > version(&seen) => written.clone(),
+            _ => seen,
+        }
+    }
+
+    fn remember(&self, service: HardenedService) {
+        self.written().insert(key_of(&service), Arc::new(service));
+    }
+
+    fn forget(&self, key: &cache::Key) {
+        self.written().remove(key);
+    }
+
+    /// The watch has caught up with our write.
+    fn forget_older(&self, seen: &watch::Guarded) {
+        if let Ok(seen) = &seen.0 {
+            let key = key_of(seen);
+            let mut written = self.written();
+            if written.get(&key).is_some_and(|w| version(w) <= version(seen)) {
+                written.remove(&key);
+            }
+        }
+    }
+
+    fn services_of(&self, namespace: &str) -> Vec<cache::Key> {
+        let all = self.services.state();
+        let keys = all.iter().map(|s| cache::Key { namespace: s.namespace().unwrap_or_default(), name: s.name_any() });
+        keys.filter(|k| k.namespace == namespace).collect()
+    }
+}
+
+fn key_of(service: &HardenedService) -> cache::Key {
+    cache::Key { namespace: service.namespace().unwrap_or_default(), name: service.name_any() }
+}
+
+fn version(service: &HardenedService) -> u128 {
+    service.metadata.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0)
+}

@@ -1,0 +1,243 @@
+//! Certificates: the operator's CA, leaves from it, and whether a given pair is still good. No requests, no clock.
+
+use crds::{KeyAlgorithm, PrivateKey};
+use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PublicKeyData, RsaKeySize, SerialNumber,
+};
+use secrecy::{ExposeSecret, SecretString};
+use time::OffsetDateTime;
+use x509_parser::{
+    extensions::GeneralName, oid_registry, pem::parse_x509_pem, prelude::X509Certificate, x509::SubjectPublicKeyInfo,
+};
+
+use crate::{error::Error, keys::CA_SECRET};
+
+/// Life of the CA. A leaf lives at most 825 days, less than a quarter of it.
+const CA_DAYS: i64 = 3650;
+/// notBefore lies this far back, for clients whose clock is slow.
+const BACKDATE_SECONDS: i64 = 300;
+
+/// The operator's CA; no Debug.
+pub struct Ca {
+    /// The certificate (PEM), as clients get it.
+    pub pem: String,
+    /// The first 16 hex digits of the SHA-256 of its public key.
+    pub id: String,
+    der: Vec<u8>,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// A certificate with its key; no Debug.
+pub struct Pair {
+    /// The certificate (PEM).
+    pub certificate: String,
+    /// The private key (PEM, PKCS#8).
+    pub key: SecretString,
+}
+
+/// What status says of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaf {
+    /// Start of its life.
+    pub not_before: Timestamp,
+    /// End of its life.
+    pub not_after: Timestamp,
+    /// Serial number, hexadecimal.
+    pub serial: String,
+}
+
+/// Why a certificate is issued anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IssueReason {
+    /// There is none.
+    Missing,
+    /// Certificate or key cannot be read.
+    Unparsable,
+    /// The key is not the certificate's.
+    KeyMismatch,
+    /// Our CA did not sign it.
+    WrongIssuer,
+    /// It names other hosts than it should.
+    NamesChanged,
+    /// The spec asks for another kind of key.
+    KeyTypeChanged,
+    /// Its time has come.
+    RenewalDue,
+}
+
+impl IssueReason {
+    /// The name in events and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "Missing",
+            Self::Unparsable => "Unparsable",
+            Self::KeyMismatch => "KeyMismatch",
+            Self::WrongIssuer => "WrongIssuer",
+            Self::NamesChanged => "NamesChanged",
+            Self::KeyTypeChanged => "KeyTypeChanged",
+            Self::RenewalDue => "RenewalDue",
+        }
+    }
+}
+
+/// A new CA as the data of its Secret.
+pub fn new_ca(now: Timestamp) -> Result<Vec<(&'static str, Vec<u8>)>, Error> {
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = common_name("hardened-operator CA");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    (params.not_before, params.not_after) = lifetime(now, CA_DAYS * 86_400)?;
+    params.serial_number = Some(serial()?);
+    let certificate = params.self_signed(&key)?;
+    Ok(vec![("tls.crt", certificate.pem().into_bytes()), ("tls.key", key.serialize_pem().into_bytes())])
+}
+
+impl Ca {
+    /// Reads the CA from its Secret and checks that key and certificate belong together.
+    pub fn from_secret(secret: &Secret) -> Result<Self, Error> {
+        let text = |key: &str| {
+            let bytes = secret.data.as_ref()?.get(key)?;
+            String::from_utf8(bytes.0.clone()).ok()
+        };
+        let unusable = || Error::KeyUnusable(CA_SECRET);
+        let pem = text("tls.crt").ok_or_else(unusable)?;
+        let key = text("tls.key").and_then(|k| KeyPair::from_pem(&k).ok()).ok_or_else(unusable)?;
+        let der = parse_x509_pem(pem.as_bytes()).map_err(|_| unusable())?.1.contents;
+        let id = {
+            let certificate = parse(&der).ok_or_else(unusable)?;
+            if certificate.public_key().raw != key.subject_public_key_info() {
+                return Err(unusable());
+            }
+            hex(&aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate.public_key().raw).as_ref()[..8])
+        };
+        let issuer = Issuer::from_ca_cert_pem(&pem, key)?;
+        Ok(Self { pem, id, der, issuer })
+    }
+
+    /// A new certificate for exactly these names. `key` is kept when given.
+    pub fn issue(&self, names: &[String], spec: &PrivateKey, key: Option<&SecretString>, seconds: i64, now: Timestamp) -> Result<Pair, Error> {
+        let key = match key {
+            Some(pem) => KeyPair::from_pem(pem.expose_secret())?,
+            None => new_key(spec)?,
+        };
+        let mut params = CertificateParams::new(names)?;
+        // CN holds 64 bytes at most and no client reads it; the names stand in the SANs.
+        params.distinguished_name = common_name("hardened-service");
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        (params.not_before, params.not_after) = lifetime(now, seconds)?;
+        params.serial_number = Some(serial()?);
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem().into() })
+    }
+
+    /// Whether this pair is from us, for exactly these names and of this kind; content decides, never annotations (C5).
+    pub fn examine(&self, certificate: &str, key: &SecretString, names: &[String], spec: &PrivateKey) -> Result<Leaf, IssueReason> {
+        let (rest, pem) = parse_x509_pem(certificate.as_bytes()).map_err(|_| IssueReason::Unparsable)?;
+        // Exactly one certificate: what follows it would be served as its chain.
+        if !rest.iter().all(u8::is_ascii_whitespace) {
+            return Err(IssueReason::Unparsable);
+        }
+        let leaf = parse(&pem.contents).ok_or(IssueReason::Unparsable)?;
+        let key = KeyPair::from_pem(key.expose_secret()).map_err(|_| IssueReason::Unparsable)?;
+        if leaf.public_key().raw != key.subject_public_key_info() {
+            return Err(IssueReason::KeyMismatch);
+        }
+        let ca = parse(&self.der).ok_or(IssueReason::WrongIssuer)?;
+        if leaf.issuer().as_raw() != ca.subject().as_raw() || leaf.verify_signature(Some(ca.public_key())).is_err() {
+            return Err(IssueReason::WrongIssuer);
+        }
+        if !carries_exactly(&leaf, names) {
+            return Err(IssueReason::NamesChanged);
+        }
+        if !of_kind(leaf.public_key(), spec) {
+            return Err(IssueReason::KeyTypeChanged);
+        }
+        let at = |t: x509_parser::time::ASN1Time| Timestamp::from_second(t.timestamp()).map_err(|_| IssueReason::Unparsable);
+        Ok(Leaf {
+            not_before: at(leaf.validity().not_before)?,
+            not_after: at(leaf.validity().not_after)?,
+            serial: hex(leaf.raw_serial()),
+        })
+    }
+}
+
+fn parse(der: &[u8]) -> Option<X509Certificate<'_>> {
+    x509_parser::parse_x509_certificate(der).ok().map(|(_, certificate)| certificate)
+}
+
+fn carries_exactly(leaf: &X509Certificate<'_>, names: &[String]) -> bool {
+    let Ok(Some(extension)) = leaf.subject_alternative_name() else { return false };
+    let mut found = Vec::new();
+    for name in &extension.value.general_names {
+        let GeneralName::DNSName(name) = name else { return false };
+        found.push(*name);
+    }
+    let mut wanted: Vec<&str> = names.iter().map(String::as_str).collect();
+    found.sort_unstable();
+    wanted.sort_unstable();
+    found == wanted
+}
+
+fn of_kind(key: &SubjectPublicKeyInfo<'_>, spec: &PrivateKey) -> bool {
+    let bits = key.parsed().map_or(0, |k| k.key_size());
+    let algorithm = &key.algorithm.algorithm;
+    match (spec.algorithm.unwrap_or_default(), spec.size) {
+        (KeyAlgorithm::ECDSA, size) => {
+            let curve = key.algorithm.parameters.as_ref().and_then(|p| p.as_oid().ok());
+            let wanted = if size == Some(384) { oid_registry::OID_NIST_EC_P384 } else { oid_registry::OID_EC_P256 };
+            *algorithm == oid_registry::OID_KEY_TYPE_EC_PUBLIC_KEY && curve == Some(wanted)
+        }
+        (KeyAlgorithm::Ed25519, _) => *algorithm == oid_registry::OID_SIG_ED25519,
+        (KeyAlgorithm::RSA, size) => {
+            *algorithm == oid_registry::OID_PKCS1_RSAENCRYPTION && i32::try_from(bits).ok() == Some(size.unwrap_or(3072))
+        }
+    }
+}
+
+fn new_key(spec: &PrivateKey) -> Result<KeyPair, rcgen::Error> {
+    match (spec.algorithm.unwrap_or_default(), spec.size) {
+        (KeyAlgorithm::ECDSA, Some(384)) => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384),
+        (KeyAlgorithm::ECDSA, _) => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256),
+        (KeyAlgorithm::Ed25519, _) => KeyPair::generate_for(&rcgen::PKCS_ED25519),
+        (KeyAlgorithm::RSA, size) => {
+            let size = match size {
+                Some(2048) => RsaKeySize::_2048,
+                Some(4096) => RsaKeySize::_4096,
+                _ => RsaKeySize::_3072,
+            };
+            KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, size)
+        }
+    }
+}
+
+fn lifetime(now: Timestamp, seconds: i64) -> Result<(OffsetDateTime, OffsetDateTime), Error> {
+    let at = |second: i64| {
+        OffsetDateTime::from_unix_timestamp(second).map_err(|_| rcgen::Error::Time)
+    };
+    Ok((at(now.as_second() - BACKDATE_SECONDS)?, at(now.as_second() + seconds)?))
+}
+
+/// 127 random bits: positive in DER and unpredictable (CA/Browser Forum Baseline Requirements 7.1).
+fn serial() -> Result<SerialNumber, Error> {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::Random)?;
+    bytes[0] = bytes[0] & 0x7f | 0x40;
+    Ok(SerialNumber::from_slice(&bytes))
+}
+
+fn common_name(name: &str) -> DistinguishedName {
+    let mut dn = DistinguishedName::new();
+    dn.push(DnType::CommonName, name);
+    dn
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}

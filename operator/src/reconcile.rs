@@ -1,0 +1,92 @@
+//! The pass over one service: observe, mint, render, apply, report.
+
+use std::{sync::Arc, time::Duration};
+
+use crds::{ChildState, HardenedService, Reason};
+use k8s_openapi::jiff::Timestamp;
+use kube::{ResourceExt, runtime::controller::Action};
+use render::{Applied, Facts, Problem};
+
+use crate::{
+    Context,
+    apply::{self, Pass},
+    cache::{Key, Namespace, Secrets},
+    compare::Rules,
+    error::Error,
+    mint::{self, Tls},
+    observe, report,
+};
+
+/// A full look without an event, in case one was lost. It costs no request.
+const RESYNC: Duration = Duration::from_secs(600);
+/// A foreign object under a child's name is not watched: this is how soon its going is noticed.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// Brings one service to what its spec says.
+pub async fn reconcile(service: Arc<HardenedService>, ctx: &Context) -> Result<Action, Error> {
+    let now = Timestamp::now();
+    let service = ctx.newest(service);
+    let key = Key { namespace: service.namespace().unwrap_or_default(), name: service.name_any() };
+    // Children go with the owner; making one anew now would only race with the garbage collector.
+    let Some(namespace) = ctx.cache.namespace(&key.namespace).filter(|n| !n.terminating) else {
+        return Ok(Action::await_change());
+    };
+    if service.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    if let Some(problem) = blocked(&service, &namespace, &key, now) {
+        let applied = Applied { blocked: Some(problem), ..Applied::default() };
+        report::report(ctx, &service, render::status(&service, &applied, &Facts::default(), now)).await?;
+        return Ok(Action::requeue(until_resumed(&service, now)));
+    }
+    if namespace.secrets == Secrets::Unknown {
+        return Ok(Action::await_change());
+    }
+    let observed = observe::observe(ctx, &service, &key, now).await?;
+    let (facts, tls) = mint::mint(ctx, &service, &observed, now).await?;
+    let children = render::desired(&service, &facts).into_objects();
+    let rules = Rules {
+        replicas_are_fixed: render::replicas_are_fixed(&service),
+        tolerated_annotations: &facts.settings.tolerated_annotations,
+    };
+    let pass = Pass { ctx, service: &service, key: &key, rules };
+    let expected = mint::expected(ctx, &service, &facts);
+    let applied = apply::apply(&pass, children, &observed, &tls, expected).await?;
+    report::report(ctx, &service, render::status(&service, &applied, &facts, now)).await?;
+    Ok(Action::requeue(next(&service, &applied, &tls, now)))
+}
+
+/// What keeps the operator from working on the service at all.
+fn blocked(service: &HardenedService, namespace: &Namespace, key: &Key, now: Timestamp) -> Option<Problem> {
+    let onboard = format!("a platform admin runs: kubectl hardened onboard {}", key.namespace);
+    if namespace.allowed_hosts.is_none() || namespace.secrets == Secrets::Denied {
+        let what = if namespace.allowed_hosts.is_none() {
+            format!("has no annotation {}", crds::ALLOWED_HOSTS_ANNOTATION)
+        } else {
+            "does not grant the operator its Secrets (RoleBinding hardened-operator)".to_owned()
+        };
+        let message = format!("namespace {} {what}; {onboard}", key.namespace);
+        return Some(Problem { reason: Reason::NamespaceNotOnboarded, message });
+    }
+    let suspended = service.spec.suspend && service.spec.suspend_until.as_ref().is_none_or(|until| now < until.0);
+    suspended.then(|| Problem {
+        reason: Reason::Suspended,
+        message: "spec.suspend is true: nothing is created or corrected; set it to false to go on".into(),
+    })
+}
+
+fn until_resumed(service: &HardenedService, now: Timestamp) -> Duration {
+    let until = service.spec.suspend_until.as_ref().map(|t| t.0.duration_since(now));
+    until.and_then(|d| d.try_into().ok()).map_or(RESYNC, |d: Duration| d.clamp(Duration::from_secs(1), RESYNC))
+}
+
+/// When to look again without an event.
+fn next(service: &HardenedService, applied: &Applied, tls: &Tls, now: Timestamp) -> Duration {
+    let waiting = applied.outcomes.iter().any(|o| matches!(o.state, ChildState::Conflict | ChildState::Failed));
+    let renewal = match tls {
+        Tls::Keep(leaf) | Tls::Content { leaf, .. } => mint::renew_at(service, leaf).duration_since(now),
+        Tls::Unavailable(_) => return RETRY,
+    };
+    let renewal = renewal.try_into().unwrap_or(Duration::ZERO);
+    if waiting { RETRY } else { RESYNC.min(renewal).max(Duration::from_secs(1)) }
+}

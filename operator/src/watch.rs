@@ -1,0 +1,253 @@
+//! Watches that feed the cache and the queue: services, namespaces, every kind of child by our label, and the
+//! metadata of Secrets in each onboarded namespace.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crds::{ALLOWED_HOSTS_ANNOTATION, HardenedService, SERVICE_LABEL};
+use futures::{Stream, StreamExt, channel::mpsc::UnboundedSender, future::AbortHandle};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::{
+    Api, Resource, ResourceExt,
+    core::{DeserializeGuard, DynamicObject, PartialObjectMeta},
+    runtime::{
+        WatchStreamExt,
+        controller::ReconcileRequest,
+        reflector::{ObjectRef, store::Writer},
+        watcher::{self, Event, watcher},
+    },
+};
+use render::Kind;
+use tokio::sync::watch;
+
+use crate::{
+    Context,
+    cache::{Key, Secrets},
+};
+
+/// The resource as the queue carries it: one that cannot be read must not stop the watch of the others.
+pub type Guarded = DeserializeGuard<HardenedService>;
+
+/// Sends services to the queue.
+#[derive(Clone)]
+pub struct Queue(pub UnboundedSender<ReconcileRequest<Guarded>>);
+
+impl Queue {
+    fn push(&self, keys: impl IntoIterator<Item = Key>) {
+        for key in keys {
+            // The receiver is gone only while the operator shuts down.
+            let _ = self.0.unbounded_send(ObjectRef::new(&key.name).within(&key.namespace).into());
+        }
+    }
+}
+
+/// Counts the watches whose first list is still missing.
+#[derive(Clone)]
+pub struct Pending(Arc<watch::Sender<usize>>);
+
+impl Pending {
+    /// With so many watches to wait for.
+    pub fn new(watches: usize) -> Self {
+        Self(Arc::new(watch::Sender::new(watches)))
+    }
+
+    /// Whether every first list has arrived.
+    pub fn is_done(&self) -> bool {
+        *self.0.borrow() == 0
+    }
+
+    /// Waits until every first list has arrived.
+    pub async fn done(&self) {
+        // The sender lives in self: the channel cannot close.
+        let _ = self.0.subscribe().wait_for(|n| *n == 0).await;
+    }
+
+    fn one_less(&self) {
+        self.0.send_modify(|n| *n = n.saturating_sub(1));
+    }
+}
+
+/// Number of watches that `start` waits for: services, namespaces, and every kind but Secrets.
+pub const WATCHES: usize = 2 + Kind::ALL.len() - 1;
+
+fn labelled() -> watcher::Config {
+    watcher::Config::default().labels(SERVICE_LABEL)
+}
+
+/// A watch with backoff; an error is logged once and tried again.
+fn events<K>(api: Api<K>, config: watcher::Config, what: &'static str) -> impl Stream<Item = Event<K>> + Send
+where
+    K: Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    watcher(api, config).default_backoff().filter_map(move |event| async move {
+        event.inspect_err(|error| tracing::warn!(%error, what, "watch")).ok()
+    })
+}
+
+/// Watches the services; the writer's store is what the queue reads.
+pub async fn services(ctx: Arc<Context>, queue: Queue, pending: Pending, mut writer: Writer<Guarded>) {
+    let api: Api<Guarded> = Api::all(ctx.client.clone());
+    let mut stream = std::pin::pin!(events(api, watcher::Config::default(), "hardenedservices"));
+    let mut first = true;
+    while let Some(event) = stream.next().await {
+        writer.apply_watcher_event(&event);
+        match event {
+            Event::Apply(service) | Event::InitApply(service) => {
+                ctx.forget_older(&service);
+                queue.push([key_of(&service)]);
+            }
+            Event::Delete(service) => ctx.forget(&key_of(&service)),
+            Event::InitDone if first => {
+                first = false;
+                pending.one_less();
+            }
+            Event::Init | Event::InitDone => {}
+        }
+        ctx.metrics.services.set(i64::try_from(writer.as_reader().len()).unwrap_or(i64::MAX));
+    }
+}
+
+fn key_of(object: &impl Resource<DynamicType = ()>) -> Key {
+    Key { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+}
+
+/// Watches one kind of child in all namespaces.
+pub async fn children(ctx: Arc<Context>, queue: Queue, pending: Pending, kind: Kind) {
+    let api: Api<DynamicObject> = Api::all_with(ctx.client.clone(), &kind.api_resource());
+    let mut stream = std::pin::pin!(events(api, labelled(), kind.as_str()));
+    let mut list = Vec::new();
+    let mut first = true;
+    while let Some(event) = stream.next().await {
+        let touched = match event {
+            Event::Init => {
+                list.clear();
+                BTreeSet::new()
+            }
+            Event::InitApply(object) => {
+                list.push(object);
+                BTreeSet::new()
+            }
+            Event::InitDone => {
+                let touched = ctx.cache.replace(kind, None, std::mem::take(&mut list));
+                if std::mem::take(&mut first) {
+                    pending.one_less();
+                }
+                touched
+            }
+            Event::Apply(object) => ctx.cache.insert(kind, object),
+            Event::Delete(object) => ctx.cache.remove(kind, &object),
+        };
+        queue.push(touched);
+    }
+}
+
+/// Watches the namespaces, and keeps a watch of Secrets in each that is onboarded.
+pub async fn namespaces(ctx: Arc<Context>, queue: Queue, pending: Pending, services: kube::runtime::reflector::Store<Guarded>) {
+    let api: Api<PartialObjectMeta<Namespace>> = Api::all(ctx.client.clone());
+    let mut stream = std::pin::pin!(events(api, watcher::Config::default(), "namespaces"));
+    let secrets = SecretWatches::default();
+    let mut first = true;
+    while let Some(event) = stream.next().await {
+        match event {
+            Event::Apply(namespace) | Event::InitApply(namespace) => {
+                let name = namespace.name_any();
+                let hosts = namespace.annotations().get(ALLOWED_HOSTS_ANNOTATION).map(|hosts| patterns(hosts));
+                let onboarded = hosts.is_some();
+                let terminating = namespace.metadata.deletion_timestamp.is_some();
+                let changed = ctx.cache.set_namespace(&name, |n| {
+                    n.allowed_hosts = hosts;
+                    n.terminating = terminating;
+                });
+                secrets.keep(onboarded && !terminating, &name, &ctx, &queue);
+                if changed {
+                    queue.push(services.state().iter().map(|s| key_of(&**s)).filter(|k| k.namespace == name));
+                }
+            }
+            Event::Delete(namespace) => {
+                secrets.keep(false, &namespace.name_any(), &ctx, &queue);
+                ctx.cache.remove_namespace(&namespace.name_any());
+            }
+            Event::InitDone if first => {
+                first = false;
+                pending.one_less();
+            }
+            Event::Init | Event::InitDone => {}
+        }
+    }
+}
+
+/// `a.example, *.b.example` as a list.
+fn patterns(annotation: &str) -> Vec<String> {
+    annotation.split(',').map(str::trim).filter(|p| !p.is_empty()).map(str::to_ascii_lowercase).collect()
+}
+
+#[derive(Default)]
+struct SecretWatches(Mutex<HashMap<String, AbortHandle>>);
+
+impl SecretWatches {
+    /// Starts or ends the watch of one namespace. Rights on Secrets come by a RoleBinding in each: one watch for all
+    /// would need them everywhere.
+    fn keep(&self, wanted: bool, namespace: &str, ctx: &Arc<Context>, queue: &Queue) {
+        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if wanted && !running.contains_key(namespace) {
+            let (task, handle) = futures::future::abortable(secrets(ctx.clone(), queue.clone(), namespace.to_owned()));
+            running.insert(namespace.to_owned(), handle);
+            tokio::spawn(task);
+        } else if !wanted && let Some(handle) = running.remove(namespace) {
+            handle.abort();
+            let touched = ctx.cache.replace(Kind::Secret, Some(namespace), Vec::new());
+            ctx.cache.set_namespace(namespace, |n| n.secrets = Secrets::Unknown);
+            queue.push(touched);
+        }
+    }
+}
+
+/// Watches the metadata of the labelled Secrets of one namespace; values are never listed.
+async fn secrets(ctx: Arc<Context>, queue: Queue, namespace: String) {
+    let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(ctx.client.clone(), &namespace);
+    let mut stream = std::pin::pin!(watcher(api, labelled()).default_backoff());
+    let mut list = Vec::new();
+    while let Some(event) = stream.next().await {
+        let touched: BTreeSet<Key> = match event {
+            Err(error) => {
+                tracing::warn!(%error, namespace, "watch of secrets");
+                if !denied(&error) || !ctx.cache.set_namespace(&namespace, |n| n.secrets = Secrets::Denied) {
+                    continue;
+                }
+                ctx.services_of(&namespace).into_iter().collect()
+            }
+            Ok(Event::Init) => {
+                list.clear();
+                continue;
+            }
+            Ok(Event::InitApply(secret)) => {
+                list.push(as_dynamic(secret));
+                continue;
+            }
+            Ok(Event::InitDone) => {
+                let mut touched = ctx.cache.replace(Kind::Secret, Some(&namespace), std::mem::take(&mut list));
+                if ctx.cache.set_namespace(&namespace, |n| n.secrets = Secrets::Known) {
+                    touched.extend(ctx.services_of(&namespace));
+                }
+                touched
+            }
+            Ok(Event::Apply(secret)) => ctx.cache.insert(Kind::Secret, as_dynamic(secret)),
+            Ok(Event::Delete(secret)) => ctx.cache.remove(Kind::Secret, &as_dynamic(secret)),
+        };
+        queue.push(touched);
+    }
+}
+
+fn denied(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(s)) | watcher::Error::WatchStartFailed(kube::Error::Api(s)) => s.is_forbidden(),
+        watcher::Error::WatchError(s) => s.is_forbidden(),
+        _ => false,
+    }
+}
+
+fn as_dynamic(secret: PartialObjectMeta<Secret>) -> DynamicObject {
+    DynamicObject { types: None, metadata: secret.metadata, data: serde_json::Value::Object(serde_json::Map::new()) }
+}
