@@ -1,7 +1,7 @@
 # The commands of this repository; `make help` lists them. The work is in hack/ and tests/.
 
 .DEFAULT_GOAL := help
-.PHONY: help test demo demo-down judge soak bench manifests images
+.PHONY: help test demo demo-down judge manifests images
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,5 +22,5 @@ manifests: ## Write everything that is generated: CRDs, golden files, chart copi
 	UPDATE=1 cargo test --quiet -p crds -p render
 	@hack/manifests.sh
 
-images: ## Build the static programs of the images; REGISTRY=host/path pushes them there too.
+images: ## Build the static programs of the images into dist/
 	@hack/images.sh

@@ -29,8 +29,9 @@ YAML
 } >"$new/install.yaml"
 
 if [[ ${1:-} == --check ]]; then
-    diff -r "$new/crds" charts/hardened-operator/files/crds && diff "$new/install.yaml" charts/install.yaml ||
+    if ! diff -r "$new/crds" charts/hardened-operator/files/crds || ! diff "$new/install.yaml" charts/install.yaml; then
         die "generated files differ from their sources; run: make manifests"
+    fi
     exit
 fi
 rm -rf charts/hardened-operator/files/crds
