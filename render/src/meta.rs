@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fmt::Write};
 
 use crds::{HardenedService, MANAGER, SERVICE_LABEL};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
 use sha2::{Digest, Sha256};
 
@@ -46,10 +46,15 @@ fn metadata(service: &HardenedService, name: String, component: Component) -> Ob
         name: Some(name),
         namespace: service.namespace(),
         labels: Some(labels(service, component)),
-        // Without a uid (rendered from a file) there is no owner yet, and the API server refuses an empty one.
-        owner_references: service.controller_owner_ref(&()).filter(|o| !o.uid.is_empty()).map(|o| vec![o]),
+        owner_references: owner(service).map(|owner| vec![owner]),
         ..ObjectMeta::default()
     }
+}
+
+/// None without a uid (rendered from a file): there is no owner yet, and the API server refuses an empty one.
+fn owner(service: &HardenedService) -> Option<OwnerReference> {
+    let owner = service.controller_owner_ref(&()).filter(|owner| !owner.uid.is_empty())?;
+    Some(OwnerReference { block_owner_deletion: Some(true), ..owner })
 }
 
 /// Labels of a child, and with the workload's component those of its pods.
