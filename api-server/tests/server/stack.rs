@@ -1,6 +1,6 @@
 //! The stack around routes that the service does not have: slow ones, redirects, and handlers that fail.
 
-use std::{net::SocketAddr, thread, time::Duration};
+use std::{io::Write as _, net::SocketAddr, thread, time::Duration};
 
 use actix_web::{
     HttpResponse,
@@ -13,7 +13,7 @@ use clap::Parser;
 use tokio::sync::oneshot;
 
 use crate::{
-    client::{Answer, connect, get, send},
+    client::{Answer, connect, get, read, send},
     headers,
     process::wait_until,
 };
@@ -130,12 +130,12 @@ fn a_handler_cannot_weaken_a_header_or_name_the_server() {
 fn a_request_in_flight_is_finished_after_the_stop() {
     let mut service = InProcess::start();
     let mut connection = connect(service.api);
-    let request = thread::spawn(move || send(&mut connection, "GET /slow HTTP/1.1\r\nhost: a\r\n\r\n"));
+    connection.write_all(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
     // Answered behind the slow one on the same worker: so the slow one has begun.
     get(service.api, "/moved");
     drop(service.stop.take());
     wait_until("the end of new connections", || std::net::TcpStream::connect(service.api).err());
-    let answer = request.join().unwrap();
+    let answer = read(&mut connection, false);
     assert_eq!((answer.status, answer.body.as_str()), (200, "finished"));
     assert_eq!(answer.header("connection"), "close");
     headers::check(&answer);
