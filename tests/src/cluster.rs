@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::audit::Audit;
 use crate::pki::OPERATOR_USER;
 use crate::state::State;
-use crate::{lifecycle, users};
+use crate::{install, lifecycle, users};
 
 /// Namespace that the operator is installed into.
 pub const OPERATOR_NAMESPACE: &str = "hardened-system";
@@ -77,6 +77,36 @@ impl Cluster {
     /// Whether this is the cluster of `KUBECONFIG`.
     pub fn is_existing(&self) -> bool {
         self.existing
+    }
+
+    /// Installs the custom resources and the operator's rights from the chart, once per process.
+    pub async fn install(&self) -> Result<()> {
+        static DONE: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
+        let cluster = self.clone();
+        DONE.get_or_try_init(|| async {
+            tokio::task::spawn_blocking(move || install::install(&cluster)).await.context("install")?
+        })
+        .await
+        .copied()
+    }
+
+    /// The kubeconfig of the operator's user; in an existing cluster the administrator impersonates it.
+    pub fn operator_kubeconfig(&self) -> Result<PathBuf> {
+        if !self.existing {
+            return Ok(self.state.path("operator.kubeconfig"));
+        }
+        let mut file = Kubeconfig::read()?;
+        for user in &mut file.auth_infos {
+            user.auth_info.get_or_insert_default().impersonate = Some(OPERATOR_USER.into());
+        }
+        self.state.write("operator.kubeconfig", serde_json::to_vec(&file)?)
+    }
+
+    /// A client of the operator's user that passes every answer on as it comes, without trying again.
+    pub async fn operator_client(&self) -> Result<Client> {
+        let mut config = config_of(&self.operator_kubeconfig()?).await?;
+        config.default_retry = false;
+        client_with(config)
     }
 
     /// A fresh namespace, onboarded for hosts below `example.com`.
@@ -167,7 +197,7 @@ fn delete_namespace(name: &str, config: Config) -> Result<()> {
 /// Notes this run of the tests as a user of the testbed and starts a control plane when none runs.
 async fn attach(state: &State) -> Result<()> {
     users::enter(state)?;
-    if lifecycle::running(state).is_some() {
+    if lifecycle::is_running(state)? {
         return Ok(());
     }
     let program = users::program()?;

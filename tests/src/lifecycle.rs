@@ -59,6 +59,22 @@ pub fn running(state: &State) -> Option<Info> {
         .then_some(info)
 }
 
+/// Whether all of it lives; waits for a start or an end that is under way.
+pub fn is_running(state: &State) -> Result<bool> {
+    let _lock = state.lock("lock")?;
+    Ok(running(state).is_some())
+}
+
+/// Stops everything if nobody uses it; who comes meanwhile waits, and then finds nothing running.
+pub fn down_if_unused(state: &State) -> Result<bool> {
+    let _lock = state.lock("lock")?;
+    let unused = !users::any(state);
+    if unused {
+        clear(state)?;
+    }
+    Ok(unused)
+}
+
 fn clear(state: &State) -> Result<()> {
     process::stop_all(state)?;
     node::clear(state)?;

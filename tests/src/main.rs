@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use testbed::lifecycle;
 use testbed::state::{Flavour, State};
-use testbed::{image, parts, process, users};
+use testbed::{doctor, image, parts, process, users};
 
 /// A real Kubernetes for tests and for the demo, built from pinned sources.
 #[derive(Parser)]
@@ -38,6 +38,8 @@ enum Command {
     Image(Image),
     /// Print what runs.
     Status,
+    /// Look whether this machine can run it, and name the fix for what is missing.
+    Doctor,
     /// Stop it when its last user is gone.
     #[command(hide = true)]
     Watch,
@@ -74,6 +76,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Image(Image::Load { reference, program }) => {
             say(&image::load(&state, &reference, &program)?)
         }
+        Command::Doctor => doctor(&state),
         Command::Status => status(&state),
         Command::Watch => users::watch(&state),
     }
@@ -101,6 +104,21 @@ fn status(state: &State) -> Result<()> {
         say(&format!("{name:<28} {pid}"))?;
     }
     Ok(())
+}
+
+fn doctor(state: &State) -> Result<()> {
+    let findings = doctor::examine(state);
+    for finding in &findings {
+        match &finding.seen {
+            Ok(seen) => say(&format!("ok    {:<24} {seen}", finding.what))?,
+            Err(seen) => say(&format!("BAD   {:<24} {seen}; {}", finding.what, finding.fix))?,
+        }
+    }
+    match doctor::verdict(&findings) {
+        (_, true) => say("everything can run here"),
+        (true, false) => say("a control plane can run here ('testbed up --control-plane'), a node cannot"),
+        (false, false) => anyhow::bail!("nothing can run here before the lines marked BAD are mended"),
+    }
 }
 
 fn say(line: &str) -> Result<()> {

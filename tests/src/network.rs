@@ -2,7 +2,7 @@
 //! forwarding stay as they are.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, bail};
@@ -57,9 +57,14 @@ pub fn delete() -> Result<()> {
     remove_if_there(Path::new(OWNER))
 }
 
+/// The state folder of the testbed that has this host's node, if there is one.
+pub fn owner() -> Option<PathBuf> {
+    std::fs::read_to_string(OWNER).ok().map(PathBuf::from)
+}
+
 /// Whether the node of this host, if there is one, belongs to this state folder.
 pub fn is_ours(state: &State) -> bool {
-    std::fs::read_to_string(OWNER).is_ok_and(|owner| Path::new(&owner) == state.dir())
+    owner().is_some_and(|owner| owner == state.dir())
 }
 
 /// Processes inside the namespace.
@@ -78,10 +83,8 @@ pub fn remove_if_there(file: &Path) -> Result<()> {
 }
 
 fn claim(state: &State) -> Result<()> {
-    if let Ok(owner) = std::fs::read_to_string(OWNER)
-        && !is_ours(state)
-        && Path::new(&owner).exists()
-    {
+    if let Some(owner) = owner().filter(|owner| owner != state.dir() && owner.exists()) {
+        let owner = owner.display();
         bail!(
             "this host has a node already, of the testbed in {owner}; stop it with 'TESTBED_STATE={owner} testbed down'"
         );

@@ -30,7 +30,7 @@ const SHIM_SOCKETS: &str = "/run/containerd/s";
 const LOG_LINKS: &str = "/var/log/containers";
 
 /// Where every kubelet of a host listens for device plugins, whatever its own folder is.
-const DEVICE_SOCKET: &str = "/var/lib/kubelet/device-plugins/kubelet.sock";
+pub const DEVICE_SOCKET: &str = "/var/lib/kubelet/device-plugins/kubelet.sock";
 /// Where every container runtime of a host notes what it gave to a network plugin.
 const CNI_CACHE: &str = "/var/lib/cni/results";
 

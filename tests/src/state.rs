@@ -45,7 +45,12 @@ impl State {
     pub fn open() -> Result<Self> {
         let dir =
             std::env::var_os("TESTBED_STATE").map_or_else(|| checkout().join(".testbed"), PathBuf::from);
-        let dir = std::path::absolute(&dir)?;
+        Self::at(&dir)
+    }
+
+    /// Opens this folder.
+    pub fn at(dir: &Path) -> Result<Self> {
+        let dir = std::path::absolute(dir)?;
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)

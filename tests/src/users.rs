@@ -58,8 +58,8 @@ pub fn watch(state: &State) -> Result<()> {
         if watched.is_none() || process::pid(state, "etcd") != watched || state.path(KEEP).exists() {
             return Ok(());
         }
-        if !in_use(state)? {
-            return lifecycle::down(state);
+        if !any(state) && lifecycle::down_if_unused(state)? {
+            return Ok(());
         }
     }
 }
@@ -69,6 +69,8 @@ pub fn forget(state: &State) -> Result<()> {
     process::remove_folder(&state.path("users"))
 }
 
-fn in_use(state: &State) -> Result<bool> {
-    Ok(fs::read_dir(state.path("users"))?.flatten().any(|note| process::recorded(&note.path()).is_some()))
+/// Whether a noted user still lives.
+pub fn any(state: &State) -> bool {
+    let notes = fs::read_dir(state.path("users")).into_iter().flatten().flatten();
+    notes.map(|note| note.path()).any(|note| process::recorded(&note).is_some())
 }

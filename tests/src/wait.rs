@@ -35,9 +35,9 @@ where
     }
 }
 
-impl<T, S> Look<T, S> {
+impl<T> Look<T, T> {
     /// Done with the value when the test holds, otherwise the value is what was seen.
-    pub fn when(value: T, test: impl FnOnce(&T) -> bool) -> Look<T, T> {
+    pub fn when(value: T, test: impl FnOnce(&T) -> bool) -> Self {
         if test(&value) { Look::Done(value) } else { Look::NotYet(value) }
     }
 }

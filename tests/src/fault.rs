@@ -1,0 +1,157 @@
+//! A proxy between the operator and the apiserver that can act between a write and its answer. It changes no request.
+
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use anyhow::Result;
+use http::{Method, Request, Response, header};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use kube::Client;
+use kube::client::Body;
+use rustix::process::Signal;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::cluster::{Cluster, unique};
+use crate::process;
+
+type Action = Box<dyn FnOnce() + Send>;
+
+/// Listens on loopback in plain HTTP and forwards with the operator's own credentials; it ends when dropped.
+pub struct FaultProxy {
+    kubeconfig: PathBuf,
+    shared: Arc<Shared>,
+    server: JoinHandle<()>,
+}
+
+struct Shared {
+    client: Client,
+    plan: Mutex<Plan>,
+}
+
+#[derive(Default)]
+struct Plan {
+    /// Writes that the apiserver has committed, `METHOD path`.
+    writes: Vec<String>,
+    /// What to do after how many.
+    action: Option<(usize, Action)>,
+}
+
+impl FaultProxy {
+    /// Starts it.
+    pub async fn start(cluster: &Cluster) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let kubeconfig = write_kubeconfig(cluster, listener.local_addr()?)?;
+        let shared = Arc::new(Shared { client: cluster.operator_client().await?, plan: Mutex::default() });
+        let server = tokio::spawn(serve(listener, Arc::clone(&shared)));
+        Ok(Self { kubeconfig, shared, server })
+    }
+
+    /// A kubeconfig that leads through the proxy.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.kubeconfig.clone()
+    }
+
+    /// Acts once, after this many writes from now on were committed and before the last one's answer is passed on.
+    pub fn after_writes(&self, count: usize, action: impl FnOnce() + Send + 'static) {
+        if let Ok(mut plan) = self.shared.plan.lock() {
+            let count = plan.writes.len() + count;
+            plan.action = Some((count, Box::new(action)));
+        }
+    }
+
+    /// Kills a process at that moment.
+    pub fn kill_after_writes(&self, count: usize, pid: i32) {
+        self.after_writes(count, move || process::signal(pid, Signal::KILL));
+    }
+
+    /// The committed writes, `METHOD path`: no dry runs, events aside.
+    pub fn writes(&self) -> Vec<String> {
+        self.shared.plan.lock().map(|plan| plan.writes.clone()).unwrap_or_default()
+    }
+}
+
+impl Drop for FaultProxy {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    // A connection ends with its task; the set ends them all together with the proxy.
+    let mut connections = tokio::task::JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        let shared = Arc::clone(&shared);
+        let service = service_fn(move |request| forward(Arc::clone(&shared), request));
+        connections.spawn(async move {
+            // The operator was killed in the middle of a request: that is what this is for.
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+    }
+}
+
+async fn forward(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    let is_write = is_write(&request);
+    let what = format!("{} {}", request.method(), request.uri().path());
+    let answer = match send(&shared.client, request).await {
+        Ok(answer) => answer,
+        Err(error) => failure(&error),
+    };
+    if is_write && answer.status().is_success() {
+        let action = shared.plan.lock().ok().and_then(|mut plan| plan.note(what));
+        if let Some(action) = action {
+            action();
+        }
+    }
+    Ok(answer)
+}
+
+async fn send(client: &Client, request: Request<Incoming>) -> Result<Response<Body>> {
+    let (mut head, body) = request.into_parts();
+    head.headers.remove(header::HOST);
+    head.headers.remove(header::CONNECTION);
+    let body = Body::from(body.collect().await?.to_bytes());
+    Ok(client.send(Request::from_parts(head, body)).await?)
+}
+
+fn failure(error: &anyhow::Error) -> Response<Body> {
+    let mut answer = Response::new(Body::from(format!("{error:#}").into_bytes()));
+    *answer.status_mut() = http::StatusCode::BAD_GATEWAY;
+    answer
+}
+
+/// Whether the apiserver stores what this asks for; events are aside, and reviews are only questions.
+fn is_write(request: &Request<Incoming>) -> bool {
+    let changes = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(request.method());
+    let path = request.uri().path();
+    let aside = path.contains("/events") || path.contains("/authorization.k8s.io/");
+    changes && !aside && !request.uri().query().is_some_and(|query| query.contains("dryRun=All"))
+}
+
+impl Plan {
+    fn note(&mut self, what: String) -> Option<Action> {
+        self.writes.push(what);
+        let due = self.action.take_if(|(count, _)| *count <= self.writes.len());
+        due.map(|(_, action)| action)
+    }
+}
+
+fn write_kubeconfig(cluster: &Cluster, address: SocketAddr) -> Result<PathBuf> {
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "proxy",
+        "contexts": [{"name": "proxy", "context": {"cluster": "proxy", "user": "proxy"}}],
+        "clusters": [{"name": "proxy", "cluster": {"server": format!("http://{address}")}}],
+        "users": [{"name": "proxy", "user": {}}],
+    });
+    cluster.state().write(&format!("proxy/{}", unique("kubeconfig")), config.to_string())
+}

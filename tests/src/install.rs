@@ -1,0 +1,81 @@
+//! Installs what an operator outside the cluster needs: the chart's custom resources and rights, the latter given to
+//! the operator's user as well. It never installs the operator itself.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, OPERATOR_NAMESPACE};
+use crate::parts;
+use crate::pki::OPERATOR_USER;
+use crate::state::checkout;
+
+const KINDS: [&str; 5] =
+    ["CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"];
+
+/// Applies these parts of the chart and waits until the custom resources are served.
+pub fn install(cluster: &Cluster) -> Result<()> {
+    // Two processes that apply at once would see each other's conflicts.
+    let _lock = cluster.state().lock("lock")?;
+    let namespace =
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OPERATOR_NAMESPACE}});
+    let mut objects = vec![namespace];
+    objects.extend(chart()?);
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+    let field_manager = "--field-manager=testbed";
+    kubectl(
+        cluster,
+        &["apply", "--server-side", "--force-conflicts", field_manager, "-f", "-"],
+        &list.to_string(),
+    )?;
+    let crd = "crd/hardenedservices.hardened.dev";
+    kubectl(cluster, &["wait", "--for=condition=Established", "--timeout=30s", crd], "")?;
+    Ok(())
+}
+
+/// Runs kubectl as the administrator with this on its standard input, and returns what it printed.
+pub fn kubectl(cluster: &Cluster, arguments: &[&str], input: &str) -> Result<String> {
+    let mut command = Command::new(parts::clients()?.join("kubectl"));
+    if let Some(kubeconfig) = cluster.kubeconfig() {
+        command.env("KUBECONFIG", kubeconfig);
+    }
+    let pipes = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = pipes.spawn().context("start kubectl")?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(input.as_bytes())?;
+    }
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        bail!("kubectl {} failed: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The chart's objects of those kinds.
+fn chart() -> Result<Vec<Value>> {
+    let chart = checkout().join("charts/hardened-operator");
+    let text = template(&chart)?;
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&text).context("read the rendered chart")?;
+    let kept = objects.into_iter().filter(|object| KINDS.iter().any(|kind| object["kind"] == *kind));
+    Ok(kept.map(with_user).collect())
+}
+
+fn template(chart: &Path) -> Result<String> {
+    let mut command = Command::new(parts::clients()?.join("helm"));
+    command.args(["template", "hardened-operator"]).arg(chart).args(["--namespace", OPERATOR_NAMESPACE]);
+    let output = command.output().context("start helm")?;
+    ensure!(output.status.success(), "helm template failed: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Adds the operator's user to the subjects of a binding.
+fn with_user(mut object: Value) -> Value {
+    if let Some(subjects) = object.get_mut("subjects").and_then(Value::as_array_mut) {
+        subjects
+            .push(json!({"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": OPERATOR_USER}));
+    }
+    object
+}

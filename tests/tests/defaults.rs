@@ -1,0 +1,166 @@
+//! What render writes is what the API server answers, so that the operator's compare is plain equality. No operator
+//! runs here.
+
+#![allow(clippy::unwrap_used, reason = "the random services are made by code that only tests use")]
+
+#[path = "../../render/tests/arbitrary/mod.rs"]
+mod arbitrary;
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use crds::HardenedService;
+use kube::ResourceExt;
+use kube::api::{Api, DynamicObject, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
+use render::{Body, Child, Facts, desired};
+use serde_json::{Value, json};
+use testbed::{Cluster, Namespace};
+
+/// Enough for every value of every field to come up several times, few enough for half a minute.
+const RANDOM_SERVICES: usize = 150;
+/// What the server adds to metadata.
+const ADDED: [&str; 5] = ["uid", "resourceVersion", "creationTimestamp", "generation", "managedFields"];
+/// What a Service carries from one write to the next.
+const CARRIED: [&str; 4] = ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"];
+
+#[tokio::test]
+async fn every_child_of_every_example_comes_back_as_it_was_sent() -> Result<()> {
+    let cluster = Cluster::get().await?;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let mut seen = 0;
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let context = || path.display().to_string();
+        // Not onboarded, so that no operator that another test runs touches the children.
+        let namespace = cluster.foreign_namespace("defaults").await?;
+        let mut service: HardenedService =
+            serde_saphyr::from_str(&fs::read_to_string(&path)?).with_context(context)?;
+        service.metadata.namespace = Some(namespace.name.clone());
+        for child in desired(&service, &Facts::default()).into_objects() {
+            let kind = child.kind.as_str();
+            let api = api(&cluster, &namespace, &child.kind.api_resource());
+            let sent = whole(child);
+            post(&api, &sent, false).await.with_context(context)?;
+            let back = serde_json::to_value(api.get(sent["metadata"]["name"].as_str().unwrap_or("")).await?)?;
+            assert_eq!(comparable(back), sent, "{kind} of {}", path.display());
+            seen += 1;
+        }
+    }
+    ensure!(seen >= 7 * 10, "only {seen} children");
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_child_of_random_services_comes_back_as_it_was_sent() -> Result<()> {
+    let cluster = Cluster::get().await?;
+    let namespace = cluster.foreign_namespace("defaults").await?;
+    install_crd(&cluster).await?;
+    let custom = ApiResource::erase::<HardenedService>(&());
+    for service in random_services(&namespace) {
+        let shown = || serde_json::to_string_pretty(&service.spec).unwrap_or_default();
+        let asked = json!(HardenedService::new(&service.name_any(), service.spec.clone()));
+        post(&api(&cluster, &namespace, &custom), &asked, true).await.with_context(shown)?;
+        for child in desired(&service, &Facts::default()).into_objects() {
+            let kind = child.kind.as_str();
+            let api = api(&cluster, &namespace, &child.kind.api_resource());
+            let sent = whole(child);
+            let back = post(&api, &sent, true).await.with_context(shown)?;
+            assert_eq!(comparable(back), sent, "{kind} of {}", shown());
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn pods_of_random_services_are_admitted_where_pod_security_is_restricted() -> Result<()> {
+    let cluster = Cluster::get().await?;
+    let namespace = cluster.foreign_namespace("restricted").await?;
+    let pods = api(&cluster, &namespace, &ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "Pod")));
+    for service in random_services(&namespace) {
+        let children = desired(&service, &Facts::default());
+        let template = children.deployment.spec.template;
+        let mut pod =
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": template.metadata, "spec": template.spec});
+        pod["metadata"]["name"] = json!("pod");
+        // These name objects that are not there.
+        for absent in ["serviceAccountName", "serviceAccount", "priorityClassName"] {
+            pod["spec"].as_object_mut().context("no spec")?.remove(absent);
+        }
+        post(&pods, &pod, true).await.with_context(|| pod.to_string())?;
+        pod["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = json!(true);
+        let refusal =
+            post(&pods, &pod, true).await.err().context("a pod that is not restricted was admitted")?;
+        ensure!(format!("{refusal:#}").contains("violates PodSecurity"), "{refusal:#}");
+    }
+    Ok(())
+}
+
+/// Always the same ones: a failure is found again by running it again.
+fn random_services(namespace: &Namespace) -> Vec<HardenedService> {
+    let mut runner = TestRunner::deterministic();
+    let services = arbitrary::service();
+    let mut service = || {
+        let mut service = services.new_tree(&mut runner).unwrap().current();
+        service.metadata.namespace = Some(namespace.name.clone());
+        service.metadata.uid = None;
+        service
+    };
+    (0..RANDOM_SERVICES).map(|_| service()).collect()
+}
+
+async fn install_crd(cluster: &Cluster) -> Result<()> {
+    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+    use kube::api::{Patch, PatchParams};
+    use kube::runtime::wait::{await_condition, conditions::is_crd_established};
+
+    let api = Api::<CustomResourceDefinition>::all(cluster.client.clone());
+    for crd in crds::all() {
+        let name = crd.name_any();
+        api.patch(&name, &PatchParams::apply("testbed").force(), &Patch::Apply(&crd)).await?;
+        let established = await_condition(api.clone(), &name, is_crd_established());
+        tokio::time::timeout(std::time::Duration::from_secs(20), established).await??;
+    }
+    Ok(())
+}
+
+fn api(cluster: &Cluster, namespace: &Namespace, resource: &ApiResource) -> Api<DynamicObject> {
+    Api::namespaced_with(cluster.client.clone(), &namespace.name, resource)
+}
+
+async fn post(api: &Api<DynamicObject>, object: &Value, dry_run: bool) -> Result<Value> {
+    let params = PostParams { dry_run, ..PostParams::default() };
+    let answer = api.create(&params, &serde_json::from_value(object.clone())?).await;
+    Ok(serde_json::to_value(answer.with_context(|| format!("create {object:#}"))?)?)
+}
+
+/// The object as the operator would send it; a Secret with values of no meaning.
+fn whole(child: Child) -> Value {
+    match child.body {
+        Body::Object(value) => value,
+        Body::Secret(plan) => {
+            let data: serde_json::Map<_, _> =
+                plan.keys.iter().map(|key| ((*key).to_owned(), json!("eA=="))).collect();
+            json!({"apiVersion": "v1", "kind": "Secret", "type": plan.type_, "metadata": plan.metadata, "data": data})
+        }
+    }
+}
+
+/// The answer without what the server owns.
+fn comparable(mut object: Value) -> Value {
+    let remove = |part: Option<&mut Value>, keys: &[&str]| {
+        if let Some(map) = part.and_then(Value::as_object_mut) {
+            keys.iter().for_each(|key| drop(map.remove(*key)));
+        }
+    };
+    let kind = object["kind"].clone();
+    remove(object.get_mut("metadata"), &ADDED);
+    remove(Some(&mut object), &["status"]);
+    if kind == "Service" {
+        remove(object.get_mut("spec"), &CARRIED);
+    }
+    object
+}

@@ -1,0 +1,118 @@
+//! Does the node run pods, and does it leave the host as it was? Needs root, and no other node on this host.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
+use kube::api::PostParams;
+use serde_json::json;
+use testbed::state::State;
+use testbed::{Look, cluster, image, network, parts, process, wait_until};
+
+const SOON: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn a_restricted_pod_becomes_ready_and_down_leaves_the_host_as_it_was() -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("NOT RUN: a node needs root");
+        return Ok(());
+    }
+    if let Some(owner) = network::owner().filter(|owner| owner.exists()) {
+        eprintln!("NOT RUN: this host's node belongs to the testbed in {}", owner.display());
+        return Ok(());
+    }
+    parts::all()?;
+    let folder = tempfile::tempdir()?;
+    let state = State::at(folder.path())?;
+    let before = host();
+    let start = Instant::now();
+    ensure!(testbed(&state, "up").status()?.success());
+    ensure!(start.elapsed() < Duration::from_mins(1), "the start took {:?}", start.elapsed());
+    let outcome = run_pods(&state).await;
+    let started = process::running(&state);
+    let end = testbed(&state, "down").status()?;
+    outcome?;
+    ensure!(end.success());
+    assert_eq!(started.len(), 8, "{started:?}");
+    assert!(started.iter().all(|(_, pid)| process::birth(*pid).is_none()), "down left {started:?}");
+    assert_eq!(host(), before);
+    Ok(())
+}
+
+async fn run_pods(state: &State) -> Result<()> {
+    let client = cluster::client_of(&state.kubeconfig()).await?;
+    let namespace = json!({"metadata": {
+        "name": "pods", "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
+    }});
+    Api::<Namespace>::all(client.clone())
+        .create(&PostParams::default(), &serde_json::from_value(namespace)?)
+        .await?;
+    let image = image::load(state, "sleeper:1", &parts::pause()?.join("pause"))?;
+    let deployments = Api::<Deployment>::namespaced(client, "pods");
+    deployments.create(&PostParams::default(), &deployment(&image)?).await?;
+    wait_until(SOON, "two pods to be ready", async || {
+        let status = deployments.get("sleeper").await.ok().and_then(|found| found.status);
+        Look::when(status, |status| status.as_ref().is_some_and(|status| status.ready_replicas == Some(2)))
+    })
+    .await
+    .map(drop)
+}
+
+fn deployment(image: &str) -> Result<Deployment> {
+    Ok(serde_json::from_value(json!({
+        "metadata": {"name": "sleeper"},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": {"app": "sleeper"}},
+            "template": {"metadata": {"labels": {"app": "sleeper"}}, "spec": {
+                "automountServiceAccountToken": false,
+                "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
+                "containers": [{"name": "sleeper", "image": image, "securityContext": {
+                    "allowPrivilegeEscalation": false,
+                    "readOnlyRootFilesystem": true,
+                    "capabilities": {"drop": ["ALL"]},
+                }}],
+            }},
+        },
+    }))?)
+}
+
+/// What a node changes on its host: mounts, namespaces, links, routes, firewall, control groups, kernel settings and
+/// the folders that containerd and the kubelet have whatever their settings say.
+fn host() -> Vec<(&'static str, String)> {
+    let script = |line| {
+        let output = Command::new("sh").args(["-c", line]).output();
+        (line, output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default())
+    };
+    vec![
+        ("mounts", mounts()),
+        script("ip netns list"),
+        script("ip -o link show | cut -d: -f2"),
+        script("ip route show"),
+        script("nft list ruleset"),
+        script("find /sys/fs/cgroup -name 'hardened-testbed*' -o -name 'kubepods*'"),
+        script(
+            "find /run/containerd /var/lib/kubelet /var/lib/cni /var/log/containers /var/log/pods 2>/dev/null",
+        ),
+        script(
+            "sysctl vm.overcommit_memory vm.panic_on_oom kernel.panic kernel.panic_on_oops net.ipv4.ip_forward",
+        ),
+    ]
+}
+
+fn mounts() -> String {
+    let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let mut lines: Vec<_> = table.lines().collect();
+    lines.sort_unstable();
+    lines.join("\n")
+}
+
+fn testbed(state: &State, command: &str) -> Command {
+    let mut testbed = Command::new(env!("CARGO_BIN_EXE_testbed"));
+    testbed.arg(command).env("TESTBED_STATE", state.dir()).stdout(Stdio::null());
+    testbed
+}
