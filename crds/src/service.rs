@@ -31,7 +31,7 @@ use crate::{Exposure, HardenedServiceStatus, Headers, Network, RateLimits, Tls, 
     printcolumn(name = "URL", type_ = "string", json_path = ".status.url"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1),
-    printcolumn(name = "TLS-Expiry", type_ = "date", json_path = ".status.tls.notAfter", priority = 1),
+    printcolumn(name = "TLS-Expiry", type_ = "string", json_path = ".status.tls.notAfter", priority = 1),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 63")
         .message("metadata.name: must be a DNS label of at most 63 characters (a-z, 0-9, -, beginning with a letter), because the Service and the certificate carry it; choose a shorter name without dots")
 )]

@@ -43,7 +43,8 @@ async fn livez() -> HttpResponse {
 async fn readyz(state: web::Data<State>) -> HttpResponse {
     let lists = state.pending.is_done();
     let ca = state.ctx.keys.ca.is_some();
-    let body = format!("lists: {}\nca: {}\n", if lists { "ok" } else { "waiting" }, if ca { "ok" } else { "lost" });
+    let body =
+        format!("lists: {}\nca: {}\n", if lists { "ok" } else { "waiting" }, if ca { "ok" } else { "lost" });
     if lists { HttpResponse::Ok().body(body) } else { HttpResponse::ServiceUnavailable().body(body) }
 }
 

@@ -35,7 +35,13 @@ pub struct Pass<'a> {
 }
 
 /// Applies all children, prunes the rest, and says what became of each.
-pub async fn apply(pass: &Pass<'_>, children: Vec<Child>, observed: &Observed, tls: &Tls, expected: compare::Digest) -> Result<Applied, Error> {
+pub async fn apply(
+    pass: &Pass<'_>,
+    children: Vec<Child>,
+    observed: &Observed,
+    tls: &Tls,
+    expected: compare::Digest,
+) -> Result<Applied, Error> {
     let mut applied = Applied {
         tls_problem: match tls {
             Tls::Unavailable(problem) => Some(problem.clone()),
@@ -86,7 +92,11 @@ fn unlabelled(observed: &Observed, key: &Key) -> Option<Problem> {
         message: format!(
             "{field}: Secret {name} does not exist or does not carry the label {}: {}; whoever may write that Secret adds it: \
              kubectl -n {} label secret {name} {}={}",
-            crds::SERVICE_LABEL, key.name, key.namespace, crds::SERVICE_LABEL, key.name
+            crds::SERVICE_LABEL,
+            key.name,
+            key.namespace,
+            crds::SERVICE_LABEL,
+            key.name
         ),
     })
 }
@@ -123,7 +133,14 @@ async fn held(pass: &Pass<'_>, child: &Child, desired: &Value, why: &Problem) ->
     Ok(outcome)
 }
 
-async fn secret(pass: &Pass<'_>, child: &Child, plan: &SecretPlan, observed: &Observed, tls: &Tls, expected: compare::Digest) -> Result<Outcome, Error> {
+async fn secret(
+    pass: &Pass<'_>,
+    child: &Child,
+    plan: &SecretPlan,
+    observed: &Observed,
+    tls: &Tls,
+    expected: compare::Digest,
+) -> Result<Outcome, Error> {
     let writer = Writer { pass, child };
     let (values, leaf, issued) = match tls {
         Tls::Keep(_) => {
@@ -171,7 +188,8 @@ async fn secret(pass: &Pass<'_>, child: &Child, plan: &SecretPlan, observed: &Ob
 async fn announce(pass: &Pass<'_>, reason: crate::pki::IssueReason, leaf: &crate::pki::Leaf) {
     pass.ctx.metrics.certificates.get_or_create(&metrics::Why { reason: reason.as_str() }).inc();
     let note = format!("certificate issued ({}), valid until {}", reason.as_str(), leaf.not_after);
-    let happening = Happening { severity: Severity::Normal, reason: "CertificateIssued", action: "Issue", note };
+    let happening =
+        Happening { severity: Severity::Normal, reason: "CertificateIssued", action: "Issue", note };
     pass.ctx.events.publish(pass.service, happening).await;
 }
 

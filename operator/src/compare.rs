@@ -147,13 +147,80 @@ fn walk_lists(left: &[Value], right: &[Value], path: &str, found: &mut Vec<Strin
         }
         return;
     }
-    let names: std::collections::BTreeSet<_> = left.iter().chain(right).filter_map(name).collect();
-    for key in names {
-        let at = |items: &[Value]| items.iter().find(|i| name(i).as_ref() == Some(&key)).cloned().unwrap_or(Value::Null);
+    let all: std::collections::BTreeSet<_> = left.iter().chain(right).filter_map(name).collect();
+    for key in all {
+        let at = |items: &[Value]| {
+            items.iter().find(|i| name(i).as_ref() == Some(&key)).cloned().unwrap_or(Value::Null)
+        };
         walk(&at(left), &at(right), &format!("{path}[{key}]"), found);
     }
     let order = |items: &[Value]| items.iter().filter_map(name).collect::<Vec<_>>();
     if found.is_empty() && order(left) != order(right) {
         found.push(path.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const RULES: Rules<'_> = Rules { replicas_are_fixed: false, tolerated_annotations: &[] };
+
+    fn deployment(replicas: i32, annotations: &Value) -> Value {
+        json!({
+            "metadata": {"name": "a", "labels": {"ours": "1"}, "ownerReferences": [{"uid": "u"}]},
+            "spec": {"replicas": replicas, "template": {"metadata": {"annotations": annotations}}}
+        })
+    }
+
+    #[test]
+    fn what_others_added_to_the_body_is_not_in_the_target() {
+        let desired = json!({"metadata": {"ownerReferences": []}, "data": {"a": "1"}});
+        let live =
+            json!({"metadata": {"uid": "x"}, "data": {"a": "1", "LD_PRELOAD": "2"}, "immutable": true});
+        let target = target(Kind::ConfigMap, &live, &desired, RULES);
+        assert_eq!(target["data"], json!({"a": "1"}));
+        assert!(target.get("immutable").is_none());
+        assert_eq!(target["metadata"]["uid"], "x");
+    }
+
+    #[test]
+    fn replicas_are_carried_unless_the_spec_sets_them() {
+        let (live, desired) = (deployment(7, &json!({})), deployment(2, &json!({"hash": "v1"})));
+        assert_eq!(target(Kind::Deployment, &live, &desired, RULES)["spec"]["replicas"], 7);
+        let fixed = Rules { replicas_are_fixed: true, ..RULES };
+        assert_eq!(target(Kind::Deployment, &live, &desired, fixed)["spec"]["replicas"], 2);
+    }
+
+    #[test]
+    fn a_restart_is_carried_only_when_it_is_a_time() {
+        let desired = deployment(2, &json!({"hash": "v1"}));
+        for (at, kept) in [("2026-11-24T04:00:05Z", true), ("yesterday", false)] {
+            let live = deployment(2, &json!({RESTARTED_AT: at, "evil": "1"}));
+            let target = target(Kind::Deployment, &live, &desired, RULES);
+            let annotations =
+                target["spec"]["template"]["metadata"]["annotations"].as_object().expect("annotations");
+            assert_eq!(annotations.contains_key(RESTARTED_AT), kept, "{at}");
+            assert!(!annotations.contains_key("evil"));
+        }
+    }
+
+    #[test]
+    fn a_foreign_annotation_stays_except_where_it_instructs_a_controller() {
+        let desired = json!({"metadata": {"ownerReferences": []}});
+        let live = json!({"metadata": {"annotations": {"lb": "internal", "ok": "1"}}});
+        let rules = Rules { tolerated_annotations: &["ok".to_owned()], ..RULES };
+        let kept = |kind| target(kind, &live, &desired, rules)["metadata"]["annotations"].clone();
+        assert_eq!(kept(Kind::Service), json!({"ok": "1"}));
+        assert_eq!(kept(Kind::ConfigMap), json!({"lb": "internal", "ok": "1"}));
+    }
+
+    #[test]
+    fn paths_name_list_items_and_never_values() {
+        let left = json!({"c": [{"name": "app", "image": "x"}, {"name": "evil", "image": "y"}], "p": [1, 2]});
+        let right = json!({"c": [{"name": "app", "image": "z"}], "p": [1]});
+        assert_eq!(paths(&left, &right), ["c[app].image", "c[evil]", "p[1]"]);
     }
 }

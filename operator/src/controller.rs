@@ -1,6 +1,10 @@
 //! Starts keys, watches, queue and the admin server, and ends them in order.
 
-use std::{future::Future, sync::Arc, time::{Duration, Instant}};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use futures::{FutureExt, StreamExt, channel::mpsc};
@@ -34,9 +38,14 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
     let settings = read_settings(&args)?;
     let config = client_config(&args).await?;
     let client = Client::try_from(config).context("building the Kubernetes client")?;
-    let keys = Keys::load(&client, &args.namespace, Timestamp::now()).await.context("loading the operator's keys")?;
+    let keys = Keys::load(&client, &args.namespace, Timestamp::now())
+        .await
+        .context("loading the operator's keys")?;
     if keys.ca.is_none() {
-        tracing::error!(secret = crate::keys::CA_SECRET, "the CA is gone; no certificate is issued until it is restored");
+        tracing::error!(
+            secret = crate::keys::CA_SECRET,
+            "the CA is gone; no certificate is issued until it is restored"
+        );
     }
     let (store, writer) = reflector::store();
     let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| crds::MANAGER.into());
@@ -85,7 +94,7 @@ async fn pass(service: Arc<Guarded>, ctx: Arc<Context>) -> Result<Action, Error>
     let start = Instant::now();
     let result = match &service.0 {
         Ok(service) => reconcile(Arc::new(service.clone()), &ctx).await,
-        Err(invalid) => Err(Error::Unreadable(invalid.clone())),
+        Err(invalid) => Err(Error::Unreadable(Box::new(invalid.clone()))),
     };
     ctx.metrics.duration.observe(start.elapsed().as_secs_f64());
     let label = result.as_ref().err().map_or("ok", |e| e.class().as_str());
@@ -110,7 +119,8 @@ fn read_settings(args: &Run) -> anyhow::Result<Settings> {
 async fn client_config(args: &Run) -> anyhow::Result<Config> {
     match &args.kubeconfig {
         Some(path) => {
-            let kubeconfig = Kubeconfig::read_from(path).with_context(|| format!("reading {}", path.display()))?;
+            let kubeconfig =
+                Kubeconfig::read_from(path).with_context(|| format!("reading {}", path.display()))?;
             Ok(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)
         }
         None => Config::infer().await.context("no service account and no kubeconfig; set --kubeconfig"),

@@ -69,5 +69,45 @@ pub fn note(kind: &str, name: &str, paths: &[String], manager: Option<&str>) -> 
 
 /// managedFields of an object that came as JSON.
 pub fn managed_fields(object: &Value) -> Vec<ManagedFieldsEntry> {
-    object.pointer("/metadata/managedFields").and_then(|f| serde_json::from_value(f.clone()).ok()).unwrap_or_default()
+    object
+        .pointer("/metadata/managedFields")
+        .and_then(|f| serde_json::from_value(f.clone()).ok())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_newest_foreign_writer_is_named() {
+        let object = json!({"metadata": {"managedFields": [
+            {"manager": "hardened-operator", "time": "2026-11-24T04:00:09Z"},
+            {"manager": "helm", "time": "2026-11-24T04:00:01Z"},
+            {"manager": "kubectl-edit", "time": "2026-11-24T04:00:05Z"},
+            {"manager": "someone", "subresource": "status", "time": "2026-11-24T04:00:08Z"},
+            {"manager": "kube-controller-manager", "time": "2026-11-24T04:00:08Z"}
+        ]}});
+        assert_eq!(manager(&managed_fields(&object)), Some("kubectl-edit"));
+        assert_eq!(manager(&[]), None);
+    }
+
+    #[test]
+    fn metric_labels_come_from_a_closed_set() {
+        for (manager, expected) in [("kubectl-patch", "kubectl"), ("Helm", "helm"), ("x\"} 1", "other")] {
+            assert_eq!(label(Some(manager)), expected);
+        }
+        assert_eq!(label(None), "unknown");
+    }
+
+    #[test]
+    fn a_note_is_short_and_names_the_field_to_use() {
+        let paths: Vec<String> =
+            (0..40).map(|i| format!("spec.template.spec.containers[app].env[{i}].value")).collect();
+        let note = note("Deployment", "studio", &paths, Some("kubectl-edit"));
+        assert!(note.len() <= 1000 && note.contains("and 32 more changed by kubectl-edit"), "{note}");
+        assert!(note.ends_with("use spec.workload.env"), "{note}");
+    }
 }

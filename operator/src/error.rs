@@ -9,7 +9,7 @@ use render::Problem;
 pub enum Error {
     /// A request to the API server failed.
     #[error("request to the API server: {0}")]
-    Api(#[from] kube::Error),
+    Api(Box<kube::Error>),
     /// A key that once existed is gone.
     #[error("secret {0} is gone from the operator's namespace; restore it from the backup")]
     KeyLost(&'static str),
@@ -24,10 +24,16 @@ pub enum Error {
     Random,
     /// The watch of CRs holds one that this version cannot read.
     #[error("the resource cannot be read: {0}")]
-    Unreadable(#[from] kube::core::error_boundary::InvalidObject),
+    Unreadable(Box<kube::core::error_boundary::InvalidObject>),
     /// A task inside the operator ended early.
     #[error("internal task: {0}")]
     Task(#[from] tokio::task::JoinError),
+}
+
+impl From<kube::Error> for Error {
+    fn from(error: kube::Error) -> Self {
+        Self::Api(Box::new(error))
+    }
 }
 
 /// Label of an error in metrics.
@@ -69,9 +75,8 @@ impl Error {
 
 /// What the server's refusal of a child means for the user. A 403 has at least four meanings (V9, V10).
 pub fn problem(status: &Status, kind: render::Kind, namespace: &str) -> Problem {
-    let has_cause = |cause: &str| {
-        status.details.as_ref().is_some_and(|d| d.causes.iter().any(|c| c.reason == cause))
-    };
+    let has_cause =
+        |cause: &str| status.details.as_ref().is_some_and(|d| d.causes.iter().any(|c| c.reason == cause));
     let message = &status.message;
     let reason = if status.is_forbidden() && message.contains("exceeded quota") {
         Reason::QuotaExceeded

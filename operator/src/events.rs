@@ -4,11 +4,17 @@ use std::{collections::HashMap, sync::Mutex};
 
 use crds::{HardenedService, MANAGER, Reason};
 use k8s_openapi::{
-    api::{core::v1::ObjectReference, events::v1::{Event, EventSeries}},
+    api::{
+        core::v1::ObjectReference,
+        events::v1::{Event, EventSeries},
+    },
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
     jiff::{SignedDuration, Timestamp},
 };
-use kube::{Api, Client, Resource, ResourceExt, api::{Patch, PatchParams, PostParams}};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{Patch, PatchParams, PostParams},
+};
 
 /// Equal events within this time are one event with a count.
 const WINDOW: SignedDuration = SignedDuration::from_mins(6);
@@ -77,7 +83,13 @@ impl Events {
         entry.1
     }
 
-    fn event(&self, service: &HardenedService, happening: &Happening<'_>, name: &str, now: Timestamp) -> Event {
+    fn event(
+        &self,
+        service: &HardenedService,
+        happening: &Happening<'_>,
+        name: &str,
+        now: Timestamp,
+    ) -> Event {
         let regarding = ObjectReference {
             api_version: Some(HardenedService::api_version(&()).into_owned()),
             kind: Some(HardenedService::kind(&()).into_owned()),
@@ -87,7 +99,11 @@ impl Events {
             ..ObjectReference::default()
         };
         Event {
-            metadata: ObjectMeta { name: Some(name.into()), namespace: service.namespace(), ..ObjectMeta::default() },
+            metadata: ObjectMeta {
+                name: Some(name.into()),
+                namespace: service.namespace(),
+                ..ObjectMeta::default()
+            },
             action: Some(happening.action.into()),
             reason: Some(happening.reason.into()),
             type_: Some(if happening.severity == Severity::Warning { "Warning" } else { "Normal" }.into()),
@@ -103,7 +119,13 @@ impl Events {
 
 /// The same happening has the same name, so that a repetition finds the first event.
 fn event_name(service: &HardenedService, happening: &Happening<'_>) -> String {
-    let text = format!("{}\n{}\n{}\n{}", service.uid().unwrap_or_default(), happening.reason, happening.action, happening.note);
+    let text = format!(
+        "{}\n{}\n{}\n{}",
+        service.uid().unwrap_or_default(),
+        happening.reason,
+        happening.action,
+        happening.note
+    );
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
     format!("{}.{}", service.name_any(), crate::pki::hex(&hash.as_ref()[..8]))
 }

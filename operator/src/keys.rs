@@ -52,9 +52,12 @@ impl Keys {
             let ids = ConfigMap {
                 metadata: named(KEY_IDS),
                 data: Some(
-                    [("ca", ca.as_ref().map(|c| c.id.clone()).unwrap_or_default()), ("hmac", hmac_id.clone())]
-                        .map(|(k, v)| (k.to_owned(), v))
-                        .into(),
+                    [
+                        ("ca", ca.as_ref().map(|c| c.id.clone()).unwrap_or_default()),
+                        ("hmac", hmac_id.clone()),
+                    ]
+                    .map(|(k, v)| (k.to_owned(), v))
+                    .into(),
                 ),
                 ..ConfigMap::default()
             };
@@ -65,7 +68,11 @@ impl Keys {
         } else if let (Some(marker), Some(ca)) = (marker.and_then(|m| m.data), &ca)
             && marker.get("ca").is_some_and(|id| *id != ca.id)
         {
-            tracing::warn!(ca = ca.id, recorded = marker.get("ca"), "the CA differs from the one recorded at first start");
+            tracing::warn!(
+                ca = ca.id,
+                recorded = marker.get("ca"),
+                "the CA differs from the one recorded at first start"
+            );
         }
         Ok(Self { ca, hmac: SecretSlice::from(key), hmac_id })
     }
@@ -84,7 +91,11 @@ impl Keys {
     }
 }
 
-async fn create(secrets: &Api<Secret>, name: &'static str, data: Vec<(&str, Vec<u8>)>) -> Result<Secret, Error> {
+async fn create(
+    secrets: &Api<Secret>,
+    name: &'static str,
+    data: Vec<(&str, Vec<u8>)>,
+) -> Result<Secret, Error> {
     let secret = Secret {
         metadata: named(name),
         type_: Some("Opaque".into()),

@@ -54,7 +54,9 @@ impl Context {
     /// the watch has caught up would write the same status again.
     fn newest(&self, seen: Arc<HardenedService>) -> Arc<HardenedService> {
         match self.written().get(&key_of(&seen)) {
-            Some(written) if written.uid() == seen.uid() && version(written) > version(&seen) => written.clone(),
+            Some(written) if written.uid() == seen.uid() && version(written) > version(&seen) => {
+                written.clone()
+            }
             _ => seen,
         }
     }
@@ -80,7 +82,9 @@ impl Context {
 
     fn services_of(&self, namespace: &str) -> Vec<cache::Key> {
         let all = self.services.state();
-        let keys = all.iter().map(|s| cache::Key { namespace: s.namespace().unwrap_or_default(), name: s.name_any() });
+        let keys = all
+            .iter()
+            .map(|s| cache::Key { namespace: s.namespace().unwrap_or_default(), name: s.name_any() });
         keys.filter(|k| k.namespace == namespace).collect()
     }
 }

@@ -47,19 +47,28 @@ pub struct SecretValues(BTreeMap<&'static str, SecretString>);
 impl SecretValues {
     /// As the `data` of a Secret, for the one request that carries it.
     pub fn data(&self) -> BTreeMap<String, ByteString> {
-        self.0.iter().map(|(k, v)| ((*k).to_owned(), ByteString(v.expose_secret().as_bytes().to_vec()))).collect()
+        self.0
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), ByteString(v.expose_secret().as_bytes().to_vec())))
+            .collect()
     }
 }
 
 /// Completes the facts and decides about the certificate.
-pub async fn mint(ctx: &Context, service: &HardenedService, observed: &Observed, now: Timestamp) -> Result<(Facts, Tls), Error> {
+pub async fn mint(
+    ctx: &Context,
+    service: &HardenedService,
+    observed: &Observed,
+    now: Timestamp,
+) -> Result<(Facts, Tls), Error> {
     let facts = Facts { restart_hash: ctx.keys.restart_hash(&[]), ..observed.facts.clone() };
     let Some(ca) = &ctx.keys.ca else {
         let problem = Problem {
             reason: Reason::CaLost,
             message: format!(
                 "Secret {} is gone from namespace {}; a platform admin restores it from the backup. Certificates in use are kept",
-                crate::keys::CA_SECRET, ctx.namespace
+                crate::keys::CA_SECRET,
+                ctx.namespace
             ),
         };
         return Ok((facts, Tls::Unavailable(problem)));
@@ -83,7 +92,9 @@ pub async fn mint(ctx: &Context, service: &HardenedService, observed: &Observed,
     };
     let kept = kept_key(&observed.tls, &spec, why);
     let pair = issue(ctx, names.clone(), spec.clone(), kept, life(service), now).await?;
-    let leaf = ca.examine(&pair.certificate, &pair.key, &names, &spec).map_err(|_| Error::KeyUnusable("new certificate"))?;
+    let leaf = ca
+        .examine(&pair.certificate, &pair.key, &names, &spec)
+        .map_err(|_| Error::KeyUnusable("new certificate"))?;
     let values = values(pair, &facts);
     Ok((facts, Tls::Content { values, leaf, issued: Some(why) }))
 }
@@ -109,7 +120,9 @@ async fn issue(
 fn kept_key(tls: &TlsSecret, spec: &PrivateKey, why: IssueReason) -> Option<SecretString> {
     let reusable = matches!(why, IssueReason::RenewalDue | IssueReason::NamesChanged);
     match tls {
-        TlsSecret::Read(secret) if reusable && spec.rotation_policy == Some(RotationPolicy::Never) => pair(secret).map(|p| p.key),
+        TlsSecret::Read(secret) if reusable && spec.rotation_policy == Some(RotationPolicy::Never) => {
+            pair(secret).map(|p| p.key)
+        }
         _ => None,
     }
 }

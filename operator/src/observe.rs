@@ -36,7 +36,12 @@ pub enum TlsSecret {
 }
 
 /// Looks at everything that the pass needs.
-pub async fn observe(ctx: &Context, service: &HardenedService, key: &Key, now: Timestamp) -> Result<Observed, Error> {
+pub async fn observe(
+    ctx: &Context,
+    service: &HardenedService,
+    key: &Key,
+    now: Timestamp,
+) -> Result<Observed, Error> {
     let namespace = ctx.cache.namespace(&key.namespace).unwrap_or_default();
     let facts = Facts {
         settings: ctx.settings.clone(),
@@ -56,12 +61,21 @@ pub async fn observe(ctx: &Context, service: &HardenedService, key: &Key, now: T
     Ok(Observed { facts, tls, unlabelled })
 }
 
-async fn tls_secret(ctx: &Context, service: &HardenedService, key: &Key, facts: &Facts, now: Timestamp) -> Result<TlsSecret, Error> {
+async fn tls_secret(
+    ctx: &Context,
+    service: &HardenedService,
+    key: &Key,
+    facts: &Facts,
+    now: Timestamp,
+) -> Result<TlsSecret, Error> {
     let name = render::child_name(&key.name, "tls");
     let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &key.namespace);
     let Some(meta) = ctx.cache.get(Kind::Secret, &key.namespace, &name) else {
         // Without its label the watch does not show it: where status knows one, look by name before making a new key.
-        let known = service.status.as_ref().is_some_and(|s| s.children.iter().any(|c| c.kind == "Secret" && c.name == name));
+        let known = service
+            .status
+            .as_ref()
+            .is_some_and(|s| s.children.iter().any(|c| c.kind == "Secret" && c.name == name));
         return Ok(match if known { api.get_opt(&name).await? } else { None } {
             Some(secret) if is_ours(&secret.metadata, service) => TlsSecret::Read(Box::new(secret)),
             Some(_) => TlsSecret::Foreign,
@@ -85,4 +99,3 @@ async fn tls_secret(ctx: &Context, service: &HardenedService, key: &Key, facts: 
         None => TlsSecret::Absent,
     })
 }
-

@@ -7,14 +7,12 @@ use kube::ResourceExt;
 /// Whether an object with this metadata is a child of this very service. Labels and names prove nothing (V3, C4, C5).
 pub fn is_ours(metadata: &ObjectMeta, service: &HardenedService) -> bool {
     let controller = metadata.owner_references.iter().flatten().find(|r| r.controller == Some(true));
-    match controller {
-        Some(reference) => Some(&reference.uid) == service.metadata.uid.as_ref(),
-        // The reference was stripped: status still knows the uid, and a uid is never used twice.
-        None => {
-            let known = service.status.iter().flat_map(|s| &s.children).filter_map(|c| c.uid.as_ref());
-            metadata.uid.as_ref().is_some_and(|uid| known.into_iter().any(|k| k == uid))
-        }
+    if let Some(reference) = controller {
+        return Some(&reference.uid) == service.metadata.uid.as_ref();
     }
+    // The reference was stripped: status still knows the uid, and a uid is never used twice.
+    let mut known = service.status.iter().flat_map(|s| &s.children).filter_map(|c| c.uid.as_ref());
+    metadata.uid.as_ref().is_some_and(|uid| known.any(|k| k == uid))
 }
 
 /// Words for a user who must make room.

@@ -1,15 +1,18 @@
 //! Certificates: the operator's CA, leaves from it, and whether a given pair is still good. No requests, no clock.
 
+use std::fmt::Write;
+
 use crds::{KeyAlgorithm, PrivateKey};
 use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PublicKeyData, RsaKeySize, SerialNumber,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, PublicKeyData, RsaKeySize, SerialNumber,
 };
 use secrecy::{ExposeSecret, SecretString};
 use time::OffsetDateTime;
 use x509_parser::{
-    extensions::GeneralName, oid_registry, pem::parse_x509_pem, prelude::X509Certificate, x509::SubjectPublicKeyInfo,
+    extensions::GeneralName, oid_registry, pem::parse_x509_pem, prelude::X509Certificate,
+    x509::SubjectPublicKeyInfo,
 };
 
 use crate::{error::Error, keys::CA_SECRET};
@@ -111,14 +114,22 @@ impl Ca {
             if certificate.public_key().raw != key.subject_public_key_info() {
                 return Err(unusable());
             }
-            hex(&aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate.public_key().raw).as_ref()[..8])
+            hex(&aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate.public_key().raw).as_ref()
+                [..8])
         };
         let issuer = Issuer::from_ca_cert_pem(&pem, key)?;
         Ok(Self { pem, id, der, issuer })
     }
 
     /// A new certificate for exactly these names. `key` is kept when given.
-    pub fn issue(&self, names: &[String], spec: &PrivateKey, key: Option<&SecretString>, seconds: i64, now: Timestamp) -> Result<Pair, Error> {
+    pub fn issue(
+        &self,
+        names: &[String],
+        spec: &PrivateKey,
+        key: Option<&SecretString>,
+        seconds: i64,
+        now: Timestamp,
+    ) -> Result<Pair, Error> {
         let key = match key {
             Some(pem) => KeyPair::from_pem(pem.expose_secret())?,
             None => new_key(spec)?,
@@ -137,7 +148,13 @@ impl Ca {
     }
 
     /// Whether this pair is from us, for exactly these names and of this kind; content decides, never annotations (C5).
-    pub fn examine(&self, certificate: &str, key: &SecretString, names: &[String], spec: &PrivateKey) -> Result<Leaf, IssueReason> {
+    pub fn examine(
+        &self,
+        certificate: &str,
+        key: &SecretString,
+        names: &[String],
+        spec: &PrivateKey,
+    ) -> Result<Leaf, IssueReason> {
         let (rest, pem) = parse_x509_pem(certificate.as_bytes()).map_err(|_| IssueReason::Unparsable)?;
         // Exactly one certificate: what follows it would be served as its chain.
         if !rest.iter().all(u8::is_ascii_whitespace) {
@@ -149,7 +166,9 @@ impl Ca {
             return Err(IssueReason::KeyMismatch);
         }
         let ca = parse(&self.der).ok_or(IssueReason::WrongIssuer)?;
-        if leaf.issuer().as_raw() != ca.subject().as_raw() || leaf.verify_signature(Some(ca.public_key())).is_err() {
+        if leaf.issuer().as_raw() != ca.subject().as_raw()
+            || leaf.verify_signature(Some(ca.public_key())).is_err()
+        {
             return Err(IssueReason::WrongIssuer);
         }
         if !carries_exactly(&leaf, names) {
@@ -158,7 +177,9 @@ impl Ca {
         if !of_kind(leaf.public_key(), spec) {
             return Err(IssueReason::KeyTypeChanged);
         }
-        let at = |t: x509_parser::time::ASN1Time| Timestamp::from_second(t.timestamp()).map_err(|_| IssueReason::Unparsable);
+        let at = |t: x509_parser::time::ASN1Time| {
+            Timestamp::from_second(t.timestamp()).map_err(|_| IssueReason::Unparsable)
+        };
         Ok(Leaf {
             not_before: at(leaf.validity().not_before)?,
             not_after: at(leaf.validity().not_after)?,
@@ -190,12 +211,14 @@ fn of_kind(key: &SubjectPublicKeyInfo<'_>, spec: &PrivateKey) -> bool {
     match (spec.algorithm.unwrap_or_default(), spec.size) {
         (KeyAlgorithm::ECDSA, size) => {
             let curve = key.algorithm.parameters.as_ref().and_then(|p| p.as_oid().ok());
-            let wanted = if size == Some(384) { oid_registry::OID_NIST_EC_P384 } else { oid_registry::OID_EC_P256 };
+            let wanted =
+                if size == Some(384) { oid_registry::OID_NIST_EC_P384 } else { oid_registry::OID_EC_P256 };
             *algorithm == oid_registry::OID_KEY_TYPE_EC_PUBLIC_KEY && curve == Some(wanted)
         }
         (KeyAlgorithm::Ed25519, _) => *algorithm == oid_registry::OID_SIG_ED25519,
         (KeyAlgorithm::RSA, size) => {
-            *algorithm == oid_registry::OID_PKCS1_RSAENCRYPTION && i32::try_from(bits).ok() == Some(size.unwrap_or(3072))
+            *algorithm == oid_registry::OID_PKCS1_RSAENCRYPTION
+                && i32::try_from(bits).ok() == Some(size.unwrap_or(3072))
         }
     }
 }
@@ -217,9 +240,7 @@ fn new_key(spec: &PrivateKey) -> Result<KeyPair, rcgen::Error> {
 }
 
 fn lifetime(now: Timestamp, seconds: i64) -> Result<(OffsetDateTime, OffsetDateTime), Error> {
-    let at = |second: i64| {
-        OffsetDateTime::from_unix_timestamp(second).map_err(|_| rcgen::Error::Time)
-    };
+    let at = |second: i64| OffsetDateTime::from_unix_timestamp(second).map_err(|_| rcgen::Error::Time);
     Ok((at(now.as_second() - BACKDATE_SECONDS)?, at(now.as_second() + seconds)?))
 }
 
@@ -239,5 +260,13 @@ fn common_name(name: &str) -> DistinguishedName {
 
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
+
+#[cfg(test)]
+#[path = "pki_tests.rs"]
+mod tests;

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A full look without an event, in case one was lost. It costs no request.
-const RESYNC: Duration = Duration::from_secs(600);
+const RESYNC: Duration = Duration::from_mins(10);
 /// A foreign object under a child's name is not watched: this is how soon its going is noticed.
 const RETRY: Duration = Duration::from_secs(10);
 
@@ -68,7 +68,8 @@ fn blocked(service: &HardenedService, namespace: &Namespace, key: &Key, now: Tim
         let message = format!("namespace {} {what}; {onboard}", key.namespace);
         return Some(Problem { reason: Reason::NamespaceNotOnboarded, message });
     }
-    let suspended = service.spec.suspend && service.spec.suspend_until.as_ref().is_none_or(|until| now < until.0);
+    let suspended =
+        service.spec.suspend && service.spec.suspend_until.as_ref().is_none_or(|until| now < until.0);
     suspended.then(|| Problem {
         reason: Reason::Suspended,
         message: "spec.suspend is true: nothing is created or corrected; set it to false to go on".into(),
@@ -77,12 +78,15 @@ fn blocked(service: &HardenedService, namespace: &Namespace, key: &Key, now: Tim
 
 fn until_resumed(service: &HardenedService, now: Timestamp) -> Duration {
     let until = service.spec.suspend_until.as_ref().map(|t| t.0.duration_since(now));
-    until.and_then(|d| d.try_into().ok()).map_or(RESYNC, |d: Duration| d.clamp(Duration::from_secs(1), RESYNC))
+    until
+        .and_then(|d| d.try_into().ok())
+        .map_or(RESYNC, |d: Duration| d.clamp(Duration::from_secs(1), RESYNC))
 }
 
 /// When to look again without an event.
 fn next(service: &HardenedService, applied: &Applied, tls: &Tls, now: Timestamp) -> Duration {
-    let waiting = applied.outcomes.iter().any(|o| matches!(o.state, ChildState::Conflict | ChildState::Failed));
+    let waiting =
+        applied.outcomes.iter().any(|o| matches!(o.state, ChildState::Conflict | ChildState::Failed));
     let renewal = match tls {
         Tls::Keep(leaf) | Tls::Content { leaf, .. } => mint::renew_at(service, leaf).duration_since(now),
         Tls::Unavailable(_) => return RETRY,

@@ -16,7 +16,11 @@ use crate::{
 };
 
 /// Writes the status if it differs from the live one.
-pub async fn report(ctx: &Context, service: &HardenedService, status: HardenedServiceStatus) -> Result<(), Error> {
+pub async fn report(
+    ctx: &Context,
+    service: &HardenedService,
+    status: HardenedServiceStatus,
+) -> Result<(), Error> {
     let old = service.status.as_ref();
     if old == Some(&status) {
         return Ok(());
@@ -47,8 +51,15 @@ fn count_restarts(ctx: &Context, old: Option<&HardenedServiceStatus>, new: &Hard
 }
 
 /// One event for each transition of Ready's status or reason.
-async fn announce(ctx: &Context, service: &HardenedService, old: Option<&HardenedServiceStatus>, new: &HardenedServiceStatus) {
-    let ready = |s: &HardenedServiceStatus| s.conditions.iter().find(|c| c.type_ == ConditionType::Ready.as_str()).cloned();
+async fn announce(
+    ctx: &Context,
+    service: &HardenedService,
+    old: Option<&HardenedServiceStatus>,
+    new: &HardenedServiceStatus,
+) {
+    let ready = |s: &HardenedServiceStatus| {
+        s.conditions.iter().find(|c| c.type_ == ConditionType::Ready.as_str()).cloned()
+    };
     let Some(now) = ready(new) else { return };
     let same = |before: &Condition| before.status == now.status && before.reason == now.reason;
     if old.and_then(ready).is_some_and(|before| same(&before)) {
@@ -56,7 +67,8 @@ async fn announce(ctx: &Context, service: &HardenedService, old: Option<&Hardene
     }
     let severity = reason(&now.reason).map_or(Severity::Normal, severity);
     tracing::info!(ready = now.status, reason = now.reason, message = now.message, "service");
-    let happening = Happening { severity, reason: &now.reason, action: "Reconcile", note: now.message.clone() };
+    let happening =
+        Happening { severity, reason: &now.reason, action: "Reconcile", note: now.message.clone() };
     ctx.events.publish(service, happening).await;
 }
 

@@ -144,7 +144,12 @@ pub async fn children(ctx: Arc<Context>, queue: Queue, pending: Pending, kind: K
 }
 
 /// Watches the namespaces, and keeps a watch of Secrets in each that is onboarded.
-pub async fn namespaces(ctx: Arc<Context>, queue: Queue, pending: Pending, services: kube::runtime::reflector::Store<Guarded>) {
+pub async fn namespaces(
+    ctx: Arc<Context>,
+    queue: Queue,
+    pending: Pending,
+    services: kube::runtime::reflector::Store<Guarded>,
+) {
     let api: Api<PartialObjectMeta<Namespace>> = Api::all(ctx.client.clone());
     let mut stream = std::pin::pin!(events(api, watcher::Config::default(), "namespaces"));
     let secrets = SecretWatches::default();
@@ -153,7 +158,8 @@ pub async fn namespaces(ctx: Arc<Context>, queue: Queue, pending: Pending, servi
         match event {
             Event::Apply(namespace) | Event::InitApply(namespace) => {
                 let name = namespace.name_any();
-                let hosts = namespace.annotations().get(ALLOWED_HOSTS_ANNOTATION).map(|hosts| patterns(hosts));
+                let hosts =
+                    namespace.annotations().get(ALLOWED_HOSTS_ANNOTATION).map(|hosts| patterns(hosts));
                 let onboarded = hosts.is_some();
                 let terminating = namespace.metadata.deletion_timestamp.is_some();
                 let changed = ctx.cache.set_namespace(&name, |n| {
@@ -192,7 +198,8 @@ impl SecretWatches {
     fn keep(&self, wanted: bool, namespace: &str, ctx: &Arc<Context>, queue: &Queue) {
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if wanted && !running.contains_key(namespace) {
-            let (task, handle) = futures::future::abortable(secrets(ctx.clone(), queue.clone(), namespace.to_owned()));
+            let (task, handle) =
+                futures::future::abortable(secrets(ctx.clone(), queue.clone(), namespace.to_owned()));
             running.insert(namespace.to_owned(), handle);
             tokio::spawn(task);
         } else if !wanted && let Some(handle) = running.remove(namespace) {
@@ -227,7 +234,8 @@ async fn secrets(ctx: Arc<Context>, queue: Queue, namespace: String) {
                 continue;
             }
             Ok(Event::InitDone) => {
-                let mut touched = ctx.cache.replace(Kind::Secret, Some(&namespace), std::mem::take(&mut list));
+                let mut touched =
+                    ctx.cache.replace(Kind::Secret, Some(&namespace), std::mem::take(&mut list));
                 if ctx.cache.set_namespace(&namespace, |n| n.secrets = Secrets::Known) {
                     touched.extend(ctx.services_of(&namespace));
                 }
@@ -241,13 +249,19 @@ async fn secrets(ctx: Arc<Context>, queue: Queue, namespace: String) {
 }
 
 fn denied(error: &watcher::Error) -> bool {
+    use watcher::Error as E;
     match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(s)) | watcher::Error::WatchStartFailed(kube::Error::Api(s)) => s.is_forbidden(),
-        watcher::Error::WatchError(s) => s.is_forbidden(),
+        E::InitialListFailed(kube::Error::Api(s))
+        | E::WatchStartFailed(kube::Error::Api(s))
+        | E::WatchError(s) => s.is_forbidden(),
         _ => false,
     }
 }
 
 fn as_dynamic(secret: PartialObjectMeta<Secret>) -> DynamicObject {
-    DynamicObject { types: None, metadata: secret.metadata, data: serde_json::Value::Object(serde_json::Map::new()) }
+    DynamicObject {
+        types: None,
+        metadata: secret.metadata,
+        data: serde_json::Value::Object(serde_json::Map::new()),
+    }
 }

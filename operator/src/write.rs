@@ -49,11 +49,13 @@ impl Writer<'_> {
                 self.count("create");
                 Ok(self.done(live, Some(compare::digest(desired))))
             }
-            Err(kube::Error::Api(s)) if s.is_already_exists() => match self.api().get_opt(&self.child.name).await? {
-                None => Ok(self.refused(ApiOrConflict::Again, None)),
-                Some(live) => self.settle(live, desired).await,
-            },
-            Err(kube::Error::Api(s)) => Ok(self.refused(ApiOrConflict::Api(&s), None)),
+            Err(kube::Error::Api(s)) if s.is_already_exists() => {
+                match self.api().get_opt(&self.child.name).await? {
+                    None => Ok(self.refused(None, None)),
+                    Some(live) => self.settle(live, desired).await,
+                }
+            }
+            Err(kube::Error::Api(s)) => Ok(self.refused(Some(&s), None)),
             Err(error) => Err(error.into()),
         }
     }
@@ -73,8 +75,10 @@ impl Writer<'_> {
                 Ok(outcome) => return Ok(outcome),
                 Err(kube::Error::Api(s)) if s.is_conflict() => {}
                 Err(kube::Error::Api(s)) if s.is_not_found() => {}
-                Err(kube::Error::Api(s)) if s.is_invalid() => return self.immutable(&live, desired, &s).await,
-                Err(kube::Error::Api(s)) => return Ok(self.refused(ApiOrConflict::Api(&s), live.uid())),
+                Err(kube::Error::Api(s)) if s.is_invalid() => {
+                    return self.immutable(&live, desired, &s).await;
+                }
+                Err(kube::Error::Api(s)) => return Ok(self.refused(Some(&s), live.uid())),
                 Err(error) => return Err(error.into()),
             }
             match self.api().get_opt(&self.child.name).await? {
@@ -82,7 +86,7 @@ impl Writer<'_> {
                 None => return Box::pin(self.create(desired)).await,
             }
         }
-        Ok(self.refused(ApiOrConflict::Again, live.uid()))
+        Ok(self.refused(None, live.uid()))
     }
 
     async fn replace(&self, live: &DynamicObject, desired: &Value) -> Result<Outcome, kube::Error> {
@@ -130,17 +134,24 @@ impl Writer<'_> {
         self.pass.ctx.metrics.drift.get_or_create(&labels).inc();
         let note = drift::note(kind, &self.child.name, paths, manager);
         tracing::warn!(kind, manager, ?paths, "drift undone");
-        let happening = Happening { severity: Severity::Warning, reason: "DriftReverted", action: "Restore", note };
+        let happening =
+            Happening { severity: Severity::Warning, reason: "DriftReverted", action: "Restore", note };
         self.pass.ctx.events.publish(self.pass.service, happening).await;
     }
 
     /// `immutable: true` planted on our Secret or ConfigMap, or another Secret type: make the object anew. Elsewhere a
     /// new object would be a new workload or a new address, which only the user may decide.
-    async fn immutable(&self, live: &DynamicObject, desired: &Value, status: &Status) -> Result<Outcome, Error> {
+    async fn immutable(
+        &self,
+        live: &DynamicObject,
+        desired: &Value,
+        status: &Status,
+    ) -> Result<Outcome, Error> {
         if !matches!(self.child.kind, Kind::Secret | Kind::ConfigMap) {
             let immutable = status.message.contains("field is immutable");
             let reason = if immutable { Reason::ImmutableField } else { Reason::Refused };
-            let problem = Problem { reason, message: format!("{}: {}", self.child.kind.as_str(), status.message) };
+            let problem =
+                Problem { reason, message: format!("{}: {}", self.child.kind.as_str(), status.message) };
             return Ok(self.outcome(live.uid(), ChildState::Failed, Some(problem)));
         }
         let before = compare::json(live);
@@ -182,13 +193,18 @@ impl Writer<'_> {
         self.outcome(live.uid(), ChildState::Failed, Some(Problem { reason: Reason::Progressing, message }))
     }
 
-    fn refused(&self, why: ApiOrConflict<'_>, uid: Option<String>) -> Outcome {
+    /// The server's refusal, or (without one) a race that was lost too often.
+    fn refused(&self, status: Option<&Status>, uid: Option<String>) -> Outcome {
         let (kind, namespace) = (self.child.kind, &self.pass.key.namespace);
-        let problem = match why {
-            ApiOrConflict::Api(status) => problem(status, kind, namespace),
-            ApiOrConflict::Again => Problem {
+        let problem = match status {
+            Some(status) => problem(status, kind, namespace),
+            None => Problem {
                 reason: Reason::ApiError,
-                message: format!("{} {} keeps being changed by others; trying again", kind.as_str(), self.child.name),
+                message: format!(
+                    "{} {} keeps being changed by others; trying again",
+                    kind.as_str(),
+                    self.child.name
+                ),
             },
         };
         self.outcome(uid, ChildState::Failed, Some(problem))
@@ -199,11 +215,6 @@ impl Writer<'_> {
         self.pass.ctx.metrics.writes.get_or_create(&labels).inc();
         tracing::info!(kind = labels.kind, name = self.child.name, verb, "child written");
     }
-}
-
-enum ApiOrConflict<'a> {
-    Api(&'a Status),
-    Again,
 }
 
 /// Secret values do not enter the cache.
