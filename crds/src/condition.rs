@@ -66,8 +66,6 @@ pub enum Reason {
     HostNotAllowed,
     /// A Secret that the spec names does not carry the label `hardened.dev/service: NAME`; its owner adds it.
     SecretNotAllowed,
-    /// A Secret or `ConfigMap` that the spec names does not exist; create it.
-    ReferenceNotFound,
     /// The API server refused a child by policy or validation; the message is the server's.
     Refused,
     /// A `ResourceQuota` is used up; free some or raise it.
@@ -94,7 +92,6 @@ impl Reason {
             Self::ImmutableField => "ImmutableField",
             Self::HostNotAllowed => "HostNotAllowed",
             Self::SecretNotAllowed => "SecretNotAllowed",
-            Self::ReferenceNotFound => "ReferenceNotFound",
             Self::Refused => "Refused",
             Self::QuotaExceeded => "QuotaExceeded",
             Self::RolloutFailed => "RolloutFailed",
@@ -113,7 +110,6 @@ impl Reason {
                 | Self::ImmutableField
                 | Self::HostNotAllowed
                 | Self::SecretNotAllowed
-                | Self::ReferenceNotFound
                 | Self::Refused
                 | Self::QuotaExceeded
                 | Self::CaLost

@@ -41,11 +41,15 @@ async fn livez() -> HttpResponse {
 
 /// Ready when every list has arrived. A lost CA does not take the operator out of service: what runs is still guarded.
 async fn readyz(state: web::Data<State>) -> HttpResponse {
-    let lists = state.pending.is_done();
-    let ca = state.ctx.keys.ca.is_some();
-    let body =
-        format!("lists: {}\nca: {}\n", if lists { "ok" } else { "waiting" }, if ca { "ok" } else { "lost" });
-    if lists { HttpResponse::Ok().body(body) } else { HttpResponse::ServiceUnavailable().body(body) }
+    let missing = state.pending.missing();
+    let lists = if missing.is_empty() { "ok".into() } else { format!("waiting for {}", missing.join(", ")) };
+    let ca = if state.ctx.keys.ca.is_some() { "ok" } else { "lost" };
+    let body = format!("lists: {lists}\nca: {ca}\n");
+    if missing.is_empty() {
+        HttpResponse::Ok().body(body)
+    } else {
+        HttpResponse::ServiceUnavailable().body(body)
+    }
 }
 
 async fn metrics(state: web::Data<State>) -> HttpResponse {

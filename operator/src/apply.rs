@@ -40,7 +40,6 @@ pub async fn apply(
     children: Vec<Child>,
     observed: &Observed,
     tls: &Tls,
-    expected: compare::Digest,
 ) -> Result<Applied, Error> {
     let mut applied = Applied {
         tls_problem: match tls {
@@ -53,7 +52,7 @@ pub async fn apply(
     let wanted: Vec<(Kind, String)> = children.iter().map(|c| (c.kind, c.name.clone())).collect();
     for child in children {
         let outcome = match &child.body {
-            Body::Secret(plan) => secret(pass, &child, plan, observed, tls, expected).await?,
+            Body::Secret(plan) => secret(pass, &child, plan, observed, tls).await?,
             Body::Object(desired) if child.kind == Kind::Deployment => match &hold {
                 Some(why) => held(pass, &child, desired, why).await?,
                 None => object(pass, &child, desired).await?,
@@ -139,7 +138,6 @@ async fn secret(
     plan: &SecretPlan,
     observed: &Observed,
     tls: &Tls,
-    expected: compare::Digest,
 ) -> Result<Outcome, Error> {
     let writer = Writer { pass, child };
     let (values, leaf, issued) = match tls {
@@ -175,7 +173,7 @@ async fn secret(
     if outcome.state == ChildState::Applied {
         if let Some(live) = pass.ctx.cache.get(child.kind, &pass.key.namespace, &child.name) {
             let version = (live.uid(), live.resource_version());
-            let note = SecretNote { version, expected, leaf: leaf.clone() };
+            let note = SecretNote { version, expected: observed.expected, leaf: leaf.clone() };
             pass.ctx.cache.remember(child.kind, &pass.key.namespace, &child.name, |n| n.secret = Some(note));
         }
         if let Some(reason) = issued {

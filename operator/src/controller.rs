@@ -27,7 +27,7 @@ use crate::{
     keys::Keys,
     metrics::{Metrics, Outcome},
     reconcile::reconcile,
-    watch::{self, Guarded, Pending, Queue, WATCHES},
+    watch::{self, Guarded, Pending, Queue},
 };
 
 /// Pause before a failed pass is tried again.
@@ -61,7 +61,7 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
         metrics: Metrics::default(),
     });
     let (sender, requests) = mpsc::unbounded();
-    let (queue, pending) = (Queue(sender), Pending::new(WATCHES));
+    let (queue, pending) = (Queue(sender), Pending::new());
     tokio::spawn(watch::services(ctx.clone(), queue.clone(), pending.clone(), writer));
     tokio::spawn(watch::namespaces(ctx.clone(), queue.clone(), pending.clone(), store.clone()));
     for kind in Kind::ALL.into_iter().filter(|k| *k != Kind::Secret) {

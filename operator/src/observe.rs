@@ -8,6 +8,7 @@ use render::{Facts, Kind};
 use crate::{
     Context,
     cache::{Key, SecretNote},
+    compare::Digest,
     error::Error,
     mint,
     ownership::is_ours,
@@ -19,6 +20,8 @@ pub struct Observed {
     pub facts: Facts,
     /// The TLS Secret.
     pub tls: TlsSecret,
+    /// Digest of everything that the TLS Secret must agree with.
+    pub expected: Digest,
     /// Secrets that the spec names and that do not carry the service's label: field and name.
     pub unlabelled: Vec<(String, String)>,
 }
@@ -49,7 +52,8 @@ pub async fn observe(
         ca_bundle: ctx.keys.ca.as_ref().map(|ca| ca.pem.clone()).unwrap_or_default(),
         restart_hash: String::new(),
     };
-    let tls = tls_secret(ctx, service, key, &facts, now).await?;
+    let expected = mint::expected(ctx, service, &facts);
+    let tls = tls_secret(ctx, service, key, expected, now).await?;
     let unlabelled = render::referenced_secrets(service)
         .into_iter()
         .filter(|(_, name)| {
@@ -58,14 +62,14 @@ pub async fn observe(
         })
         .map(|(field, name)| (field.to_owned(), name))
         .collect();
-    Ok(Observed { facts, tls, unlabelled })
+    Ok(Observed { facts, tls, expected, unlabelled })
 }
 
 async fn tls_secret(
     ctx: &Context,
     service: &HardenedService,
     key: &Key,
-    facts: &Facts,
+    expected: Digest,
     now: Timestamp,
 ) -> Result<TlsSecret, Error> {
     let name = render::child_name(&key.name, "tls");
@@ -88,7 +92,7 @@ async fn tls_secret(
     let version = (meta.uid(), meta.resource_version());
     if let Some(note) = ctx.cache.note(Kind::Secret, &key.namespace, &name).secret
         && note.version == version
-        && note.expected == mint::expected(ctx, service, facts)
+        && note.expected == expected
         && now < mint::renew_at(service, &note.leaf)
     {
         return Ok(TlsSecret::Known(note));

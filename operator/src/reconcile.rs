@@ -50,8 +50,7 @@ pub async fn reconcile(service: Arc<HardenedService>, ctx: &Context) -> Result<A
         tolerated_annotations: &facts.settings.tolerated_annotations,
     };
     let pass = Pass { ctx, service: &service, key: &key, rules };
-    let expected = mint::expected(ctx, &service, &facts);
-    let applied = apply::apply(&pass, children, &observed, &tls, expected).await?;
+    let applied = apply::apply(&pass, children, &observed, &tls).await?;
     report::report(ctx, &service, render::status(&service, &applied, &facts, now)).await?;
     Ok(Action::requeue(next(&service, &applied, &tls, now)))
 }

@@ -43,34 +43,35 @@ impl Queue {
     }
 }
 
-/// Counts the watches whose first list is still missing.
+/// The watches whose first list is still missing, by what they watch.
 #[derive(Clone)]
-pub struct Pending(Arc<watch::Sender<usize>>);
+pub struct Pending(Arc<watch::Sender<BTreeSet<&'static str>>>);
 
 impl Pending {
-    /// With so many watches to wait for.
-    pub fn new(watches: usize) -> Self {
-        Self(Arc::new(watch::Sender::new(watches)))
+    /// With everything that `start` watches but Secrets, whose watches come and go with their namespaces.
+    pub fn new() -> Self {
+        let kinds = Kind::ALL.into_iter().filter(|k| *k != Kind::Secret).map(Kind::as_str);
+        Self(Arc::new(watch::Sender::new(kinds.chain([SERVICES, NAMESPACES]).collect())))
     }
 
-    /// Whether every first list has arrived.
-    pub fn is_done(&self) -> bool {
-        *self.0.borrow() == 0
+    /// What is still missing.
+    pub fn missing(&self) -> Vec<&'static str> {
+        self.0.borrow().iter().copied().collect()
     }
 
     /// Waits until every first list has arrived.
     pub async fn done(&self) {
         // The sender lives in self: the channel cannot close.
-        let _ = self.0.subscribe().wait_for(|n| *n == 0).await;
+        let _ = self.0.subscribe().wait_for(BTreeSet::is_empty).await;
     }
 
-    fn one_less(&self) {
-        self.0.send_modify(|n| *n = n.saturating_sub(1));
+    fn arrived(&self, what: &'static str) {
+        self.0.send_if_modified(|missing| missing.remove(what));
     }
 }
 
-/// Number of watches that `start` waits for: services, namespaces, and every kind but Secrets.
-pub const WATCHES: usize = 2 + Kind::ALL.len() - 1;
+const SERVICES: &str = "HardenedService";
+const NAMESPACES: &str = "Namespace";
 
 fn labelled() -> watcher::Config {
     watcher::Config::default().labels(SERVICE_LABEL)
@@ -89,8 +90,7 @@ where
 /// Watches the services; the writer's store is what the queue reads.
 pub async fn services(ctx: Arc<Context>, queue: Queue, pending: Pending, mut writer: Writer<Guarded>) {
     let api: Api<Guarded> = Api::all(ctx.client.clone());
-    let mut stream = std::pin::pin!(events(api, watcher::Config::default(), "hardenedservices"));
-    let mut first = true;
+    let mut stream = std::pin::pin!(events(api, watcher::Config::default(), SERVICES));
     while let Some(event) = stream.next().await {
         writer.apply_watcher_event(&event);
         match event {
@@ -99,11 +99,8 @@ pub async fn services(ctx: Arc<Context>, queue: Queue, pending: Pending, mut wri
                 queue.push([key_of(&service)]);
             }
             Event::Delete(service) => ctx.forget(&key_of(&service)),
-            Event::InitDone if first => {
-                first = false;
-                pending.one_less();
-            }
-            Event::Init | Event::InitDone => {}
+            Event::InitDone => pending.arrived(SERVICES),
+            Event::Init => {}
         }
         ctx.metrics.services.set(i64::try_from(writer.as_reader().len()).unwrap_or(i64::MAX));
     }
@@ -118,7 +115,6 @@ pub async fn children(ctx: Arc<Context>, queue: Queue, pending: Pending, kind: K
     let api: Api<DynamicObject> = Api::all_with(ctx.client.clone(), &kind.api_resource());
     let mut stream = std::pin::pin!(events(api, labelled(), kind.as_str()));
     let mut list = Vec::new();
-    let mut first = true;
     while let Some(event) = stream.next().await {
         let touched = match event {
             Event::Init => {
@@ -131,9 +127,7 @@ pub async fn children(ctx: Arc<Context>, queue: Queue, pending: Pending, kind: K
             }
             Event::InitDone => {
                 let touched = ctx.cache.replace(kind, None, std::mem::take(&mut list));
-                if std::mem::take(&mut first) {
-                    pending.one_less();
-                }
+                pending.arrived(kind.as_str());
                 touched
             }
             Event::Apply(object) => ctx.cache.insert(kind, object),
@@ -151,9 +145,8 @@ pub async fn namespaces(
     services: kube::runtime::reflector::Store<Guarded>,
 ) {
     let api: Api<PartialObjectMeta<Namespace>> = Api::all(ctx.client.clone());
-    let mut stream = std::pin::pin!(events(api, watcher::Config::default(), "namespaces"));
+    let mut stream = std::pin::pin!(events(api, watcher::Config::default(), NAMESPACES));
     let secrets = SecretWatches::default();
-    let mut first = true;
     while let Some(event) = stream.next().await {
         match event {
             Event::Apply(namespace) | Event::InitApply(namespace) => {
@@ -175,11 +168,8 @@ pub async fn namespaces(
                 secrets.keep(false, &namespace.name_any(), &ctx, &queue);
                 ctx.cache.remove_namespace(&namespace.name_any());
             }
-            Event::InitDone if first => {
-                first = false;
-                pending.one_less();
-            }
-            Event::Init | Event::InitDone => {}
+            Event::InitDone => pending.arrived(NAMESPACES),
+            Event::Init => {}
         }
     }
 }
