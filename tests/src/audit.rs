@@ -92,46 +92,55 @@ impl Audit {
 
 impl Requests {
     /// Those of one user.
+    #[must_use]
     pub fn by(self, user: &str) -> Self {
         self.only(|request| request.user == user)
     }
 
     /// Those within one namespace.
+    #[must_use]
     pub fn within(self, namespace: &str) -> Self {
         self.only(|request| request.namespace == namespace)
     }
 
     /// Those with one verb.
+    #[must_use]
     pub fn verb(self, verb: &str) -> Self {
         self.only(|request| request.verb == verb)
     }
 
     /// Those on one resource, its subresources left out.
+    #[must_use]
     pub fn resource(self, resource: &str) -> Self {
         self.only(|request| request.resource == resource && request.subresource.is_empty())
     }
 
     /// Those on one subresource.
+    #[must_use]
     pub fn subresource(self, resource: &str, subresource: &str) -> Self {
         self.only(|request| request.resource == resource && request.subresource == subresource)
     }
 
     /// Those that may change something: no dry runs, events aside.
+    #[must_use]
     pub fn writes(self) -> Self {
         self.only(|request| request.is_write() && !request.is_dry_run() && request.resource != "events")
     }
 
     /// Those that only asked what a write would do.
+    #[must_use]
     pub fn dry_runs(self) -> Self {
         self.only(Request::is_dry_run)
     }
 
     /// All but the watches.
+    #[must_use]
     pub fn besides_watches(self) -> Self {
         self.only(|request| request.verb != "watch")
     }
 
     /// Those that pass a test.
+    #[must_use]
     pub fn only(mut self, test: impl Fn(&Request) -> bool) -> Self {
         self.0.retain(test);
         self

@@ -56,6 +56,7 @@ fn remove_tree(group: &Path) -> bool {
         }
     }
     let inner = fs::read_dir(group).into_iter().flatten().flatten().map(|entry| entry.path());
-    let all = inner.filter(|path| path.is_dir()).fold(true, |gone, path| remove_tree(&path) && gone);
-    all && fs::remove_dir(group).is_ok()
+    // All are visited, also after one that cannot go yet.
+    let left = inner.filter(|path| path.is_dir()).filter(|path| !remove_tree(path)).count();
+    left == 0 && fs::remove_dir(group).is_ok()
 }

@@ -1,13 +1,11 @@
 //! Looks whether this machine can run the testbed and names the fix for what is missing. It changes nothing.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use crate::gobuild;
-use crate::network::{self, HOST, NETNS};
+use crate::network::{self, NETNS};
 use crate::state::State;
 
 /// What one look found.
@@ -128,9 +126,13 @@ fn addresses(state: &State) -> Result<String, String> {
     if Path::new("/run/netns").join(NETNS).exists() {
         return Err(format!("network namespace {NETNS} exists already"));
     }
-    let taken = TcpListener::bind((HOST, 0)).is_ok()
-        || TcpStream::connect_timeout(&(HOST, 6443).into(), Duration::from_millis(300)).is_ok();
-    if taken { Err(format!("{HOST} is in use")) } else { Ok("free".into()) }
+    let output = Command::new("ip").args(["route", "show", "root", "172.30.0.0/16"]).output();
+    let routes =
+        output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    match routes.lines().next() {
+        Some(route) => Err(format!("the host routes it: {route}")),
+        None => Ok("free".into()),
+    }
 }
 
 /// Sockets lie in the folder, and the kernel limits their paths to 107 characters.

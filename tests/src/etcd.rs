@@ -18,9 +18,7 @@ impl Etcd {
     /// Starts it.
     pub fn start(state: &State, bin: &Path) -> Result<Self> {
         let etcd = Self { port: free_port()? };
-        let client = etcd.url();
-        let part =
-            Part { name: "etcd", program: &bin.join("etcd"), args: etcd.args(state, &client), netns: None };
+        let part = Part { name: "etcd", program: &bin.join("etcd"), args: etcd.args(state), netns: None };
         process::start(state, &part)?;
         Ok(etcd)
     }
@@ -35,7 +33,8 @@ impl Etcd {
         TcpStream::connect(("127.0.0.1", self.port)).is_ok()
     }
 
-    fn args(&self, state: &State, client: &str) -> Vec<String> {
+    fn args(&self, state: &State) -> Vec<String> {
+        let client = self.url();
         // Nobody else joins, so the peer side takes any port.
         let peer = "http://127.0.0.1:0";
         vec![

@@ -63,7 +63,9 @@ pub fn clear(state: &State) -> Result<()> {
     if network::is_ours(state) {
         let sockets = shim_sockets();
         let processes = network::processes();
-        processes.iter().for_each(|pid| process::signal(*pid, Signal::KILL));
+        for pid in &processes {
+            process::signal(*pid, Signal::KILL);
+        }
         cgroups::remove()?;
         processes.iter().try_for_each(|pid| process::wait_gone(*pid))?;
         for socket in sockets {

@@ -35,9 +35,9 @@ where
     }
 }
 
-impl<T> Look<T, T> {
+impl<V> Look<V, V> {
     /// Done with the value when the test holds, otherwise the value is what was seen.
-    pub fn when(value: T, test: impl FnOnce(&T) -> bool) -> Self {
+    pub fn when(value: V, test: impl FnOnce(&V) -> bool) -> Self {
         if test(&value) { Look::Done(value) } else { Look::NotYet(value) }
     }
 }

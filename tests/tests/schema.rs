@@ -131,7 +131,7 @@ async fn an_object_that_a_newer_schema_refuses_can_still_be_labelled_reported_an
     let new: DynamicObject = serde_json::from_value(object)?;
     let dry_run = PostParams { dry_run: true, ..PostParams::default() };
     wait_until(LIMIT, "the strict schema", async || {
-        Look::<_, ()>::when(api.create(&dry_run, &new).await.is_err(), |refused| *refused)
+        Look::when(api.create(&dry_run, &new).await.is_err(), |refused| *refused)
     })
     .await?;
     let merge = PatchParams::default();
@@ -236,7 +236,9 @@ fn messages(crd: &CustomResourceDefinition) -> BTreeSet<String> {
         let rules = schema["x-kubernetes-validations"].as_array().into_iter().flatten();
         found.extend(rules.filter_map(|rule| rule["message"].as_str().map(str::to_owned)));
         let properties = schema["properties"].as_object().into_iter().flat_map(|map| map.values());
-        for child in properties.chain([&schema["items"], &schema["additionalProperties"]]) {
+        let inner =
+            [&schema["items"], &schema["additionalProperties"]].into_iter().filter(|child| child.is_object());
+        for child in properties.chain(inner) {
             walk(child, found);
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, ServiceAccount};
 use k8s_openapi::api::rbac::v1::RoleBinding;
-use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
 use kube::{Api, Client};
 use rustix::process::Signal;
 use serde_json::json;
@@ -18,7 +18,8 @@ use testbed::{Cluster, FaultProxy, Look, cluster, lifecycle, parts, wait_until};
 const SOON: Duration = Duration::from_secs(20);
 
 fn config_map(name: &str) -> ConfigMap {
-    serde_json::from_value(json!({"metadata": {"name": name}, "data": {"key": "value"}})).unwrap()
+    let metadata = ObjectMeta { name: Some(name.into()), ..ObjectMeta::default() };
+    ConfigMap { metadata, ..ConfigMap::default() }
 }
 
 fn config_maps(client: &Client, namespace: &str) -> Api<ConfigMap> {
