@@ -63,13 +63,13 @@ pub struct EgressRule {
     /// Pods by label. Left out: every pod of the chosen namespaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_selector: Option<LabelSelector>,
-    /// An IPv4 or IPv6 range. The cloud's metadata addresses (169.254.0.0/16) stay closed also inside a wider range.
+    /// An IPv4 or IPv6 range. The cloud's metadata addresses (169.254.0.0/16 and `fd00:ec2::254`) stay closed also inside a wider range.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 43))]
     #[x_kube(validation = Rule::new("isCIDR(self) && cidr(self).masked() == cidr(self)")
         .message("spec.network.egressTo.cidr: must be an address range that begins with its first address, such as 10.20.0.0/16 or fd00::/64"))]
-    #[x_kube(validation = Rule::new("!isCIDR(self) || !cidr('169.254.0.0/16').containsCIDR(cidr(self))")
-        .message("spec.network.egressTo.cidr: 169.254.0.0/16 is the cloud's metadata service and cannot be opened; use spec.workload.identity"))]
+    #[x_kube(validation = Rule::new("!isCIDR(self) || !(cidr('169.254.0.0/16').containsCIDR(cidr(self)) || cidr('fd00:ec2::254/128').containsCIDR(cidr(self)))")
+        .message("spec.network.egressTo.cidr: 169.254.0.0/16 and fd00:ec2::254 are the cloud's metadata service and cannot be opened; use spec.workload.identity"))]
     pub cidr: Option<String>,
     /// Destination ports; at least one.
     #[schemars(length(min = 1, max = 8))]

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
     validation = Rule::new("has(self.key) || (has(self.operator) && self.operator == 'Exists')")
         .message("spec.workload.tolerations.key: set it, or operator: Exists to tolerate every taint"),
     validation = Rule::new("!(has(self.operator) && self.operator == 'Exists' && has(self.value))")
-        .message("spec.workload.tolerations.value: must be left out with operator: Exists"),
+        .message("spec.workload.tolerations.value: must be left out with operator: Exists; remove it, or use operator: Equal"),
     validation = Rule::new("!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')")
-        .message("spec.workload.tolerations.tolerationSeconds: needs effect: NoExecute")
+        .message("spec.workload.tolerations.tolerationSeconds: needs effect: NoExecute; set it, or remove tolerationSeconds")
 )]
 pub struct Toleration {
     /// Key of the taint.
