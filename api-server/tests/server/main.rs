@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod client;
+mod contract;
 mod drain;
 mod headers;
 mod hosts_and_log;
