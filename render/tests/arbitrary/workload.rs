@@ -15,7 +15,7 @@ pub fn workload(by_digest: bool, never: bool) -> BoxedStrategy<Value> {
     let image = if by_digest {
         "[a-z]{1,8}(/[a-z0-9]{1,5}){1,2}@sha256:[a-f0-9]{64}"
     } else {
-        "[a-z]{1,8}(:[0-9]{1,5}/[a-z]{1,5})?(:[a-z0-9.]{1,9})?"
+        "[a-z]{1,8}(:[0-9]{1,5}/[a-z]{1,5})?(:[a-z0-9_][a-z0-9_.-]{0,9})?"
     };
     let pull: &[_] = if never { &["Always", "IfNotPresent", "Never"] } else { &["Always", "IfNotPresent"] };
     let (texts, own_labels) = ("[ -~]{0,20}", "team|tier|example\\.com/x|[A-Za-z]{1,10}");
