@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Namespace as KubeNamespace;
 use k8s_openapi::api::rbac::v1::RoleBinding;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
@@ -116,24 +116,32 @@ impl Cluster {
 
     /// A fresh namespace, onboarded for these hosts.
     pub async fn onboarded(&self, prefix: &str, hosts: &str) -> Result<Namespace> {
-        let namespace = self.create_namespace(prefix, &json!({"hardened.dev/allowed-hosts": hosts})).await?;
+        let namespace = self.foreign_namespace(prefix).await?;
+        self.bind(&namespace).await?;
+        self.annotate(&namespace, hosts).await?;
+        Ok(namespace)
+    }
+
+    /// The first half of onboarding: the operator's rights. With the annotation it begins, so they come before it.
+    pub async fn bind(&self, namespace: &Namespace) -> Result<()> {
         let bindings = Api::<RoleBinding>::namespaced(self.client.clone(), &namespace.name);
         bindings.create(&PostParams::default(), &serde_json::from_value(binding())?).await?;
-        Ok(namespace)
+        Ok(())
+    }
+
+    /// The second half: the hosts that services there may use.
+    pub async fn annotate(&self, namespace: &Namespace, hosts: &str) -> Result<()> {
+        let patch = json!({"metadata": {"annotations": {"hardened.dev/allowed-hosts": hosts}}});
+        let namespaces = Api::<KubeNamespace>::all(self.client.clone());
+        namespaces.patch(&namespace.name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        Ok(())
     }
 
     /// A fresh namespace that the platform has not onboarded.
     pub async fn foreign_namespace(&self, prefix: &str) -> Result<Namespace> {
-        self.create_namespace(prefix, &json!({})).await
-    }
-
-    async fn create_namespace(&self, prefix: &str, annotations: &Value) -> Result<Namespace> {
         let name = unique(prefix);
-        let object = json!({"metadata": {
-            "name": name,
-            "annotations": annotations,
-            "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
-        }});
+        let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
+        let object = json!({"metadata": {"name": name, "labels": labels}});
         let api = Api::<KubeNamespace>::all(self.client.clone());
         api.create(&PostParams::default(), &serde_json::from_value(object)?).await?;
         Ok(Namespace { name, config: self.config.clone() })
