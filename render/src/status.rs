@@ -1,8 +1,8 @@
 //! The status of a service, from what was applied and observed. Pure; `now` is a parameter.
 
 use crds::{
-    ChildState, ChildStatus, ConditionType, HardenedService, HardenedServiceStatus, Reason, Restart, RestartCause, SERVICE_LABEL,
-    TlsStatus,
+    ChildState, ChildStatus, ConditionType, HardenedService, HardenedServiceStatus, Reason, Restart,
+    RestartCause, SERVICE_LABEL, TlsStatus,
 };
 use k8s_openapi::{
     api::apps::v1::Deployment,
@@ -63,7 +63,12 @@ struct State {
 }
 
 /// The whole status. Equal to the live one when nothing changed, transition times included.
-pub fn status(service: &HardenedService, applied: &Applied, facts: &Facts, now: Timestamp) -> HardenedServiceStatus {
+pub fn status(
+    service: &HardenedService,
+    applied: &Applied,
+    facts: &Facts,
+    now: Timestamp,
+) -> HardenedServiceStatus {
     let old = service.status.clone().unwrap_or_default();
     let mut states = if applied.blocked.is_some() { Vec::new() } else { subsystems(service, applied, facts) };
     states.splice(0..0, summary(&states, applied, &old));
@@ -80,7 +85,10 @@ pub fn status(service: &HardenedService, applied: &Applied, facts: &Facts, now: 
         conditions,
         children: applied.outcomes.iter().map(child).collect(),
         url: Some(hosts::url(service, facts)),
-        replicas: applied.deployment.as_ref().map(|d| d.status.as_ref().and_then(|s| s.replicas).unwrap_or(0)),
+        replicas: applied
+            .deployment
+            .as_ref()
+            .map(|d| d.status.as_ref().and_then(|s| s.replicas).unwrap_or(0)),
         selector: Some(format!("{SERVICE_LABEL}={}", service.name_any())),
         tls: applied.tls.clone(),
         restarts: restarts(old.restarts, applied.deployment.as_ref()),
@@ -104,15 +112,33 @@ fn subsystems(service: &HardenedService, applied: &Applied, facts: &Facts) -> Ve
         ),
     });
     let workload = of(
-        &[Kind::ServiceAccount, Kind::Deployment, Kind::ConfigMap, Kind::PodDisruptionBudget, Kind::HorizontalPodAutoscaler],
+        &[
+            Kind::ServiceAccount,
+            Kind::Deployment,
+            Kind::ConfigMap,
+            Kind::PodDisruptionBudget,
+            Kind::HorizontalPodAutoscaler,
+        ],
         None,
     )
     .or_else(|| workload::problem(applied.deployment.as_ref()));
     vec![
         state(ConditionType::WorkloadReady, workload, "every replica is up to date and available"),
-        state(ConditionType::TLSReady, of(&[Kind::Secret], applied.tls_problem.as_ref()), "the certificate is valid and mounted"),
-        state(ConditionType::ExposureReady, of(&[Kind::Service], host_problem.as_ref()), "the Service is there and every host name is allowed"),
-        state(ConditionType::NetworkReady, of(&[Kind::NetworkPolicy], None), "default deny both ways, with the openings that the spec and the platform ask for"),
+        state(
+            ConditionType::TLSReady,
+            of(&[Kind::Secret], applied.tls_problem.as_ref()),
+            "the certificate is valid and mounted",
+        ),
+        state(
+            ConditionType::ExposureReady,
+            of(&[Kind::Service], host_problem.as_ref()),
+            "the Service is there and every host name is allowed",
+        ),
+        state(
+            ConditionType::NetworkReady,
+            of(&[Kind::NetworkPolicy], None),
+            "default deny both ways, with the openings that the spec and the platform ask for",
+        ),
     ]
 }
 
@@ -127,7 +153,8 @@ fn state(type_: ConditionType, problem: Option<Problem>, well: &str) -> State {
 fn summary(states: &[State], applied: &Applied, old: &HardenedServiceStatus) -> [State; 3] {
     let bad = || states.iter().filter(|s| !s.ok);
     // What only a person can mend comes first, then causes before their consequences (Held).
-    let worst = bad().min_by_key(|s| (!s.reason.needs_user(), s.reason == Reason::Held, s.reason == Reason::Progressing));
+    let worst = bad()
+        .min_by_key(|s| (!s.reason.needs_user(), s.reason == Reason::Held, s.reason == Reason::Progressing));
     let (ok, reason, message) = match (&applied.blocked, worst) {
         (Some(p), _) if p.reason == Reason::Suspended => (was_ready(old), p.reason, p.message.clone()),
         (Some(p), _) => (false, p.reason, p.message.clone()),
@@ -138,8 +165,18 @@ fn summary(states: &[State], applied: &Applied, old: &HardenedServiceStatus) -> 
     let say = |on: bool| if on { message.clone() } else { String::new() };
     [
         State { type_: ConditionType::Ready, ok, reason, message: message.clone() },
-        State { type_: ConditionType::Reconciling, ok: !ok && !stalled, reason, message: say(!ok && !stalled) },
-        State { type_: ConditionType::Stalled, ok: stalled && reason.needs_user(), reason, message: say(stalled) },
+        State {
+            type_: ConditionType::Reconciling,
+            ok: !ok && !stalled,
+            reason,
+            message: say(!ok && !stalled),
+        },
+        State {
+            type_: ConditionType::Stalled,
+            ok: stalled && reason.needs_user(),
+            reason,
+            message: say(stalled),
+        },
     ]
 }
 
@@ -147,7 +184,12 @@ fn was_ready(old: &HardenedServiceStatus) -> bool {
     old.conditions.iter().any(|c| c.type_ == ConditionType::Ready.as_str() && c.status == "True")
 }
 
-fn condition(state: State, service: &HardenedService, old: &HardenedServiceStatus, now: Timestamp) -> Condition {
+fn condition(
+    state: State,
+    service: &HardenedService,
+    old: &HardenedServiceStatus,
+    now: Timestamp,
+) -> Condition {
     let type_ = state.type_.as_str();
     let status = if state.ok { "True" } else { "False" };
     let before = old.conditions.iter().find(|c| c.type_ == type_ && c.status == status);

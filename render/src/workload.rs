@@ -30,8 +30,9 @@ pub(crate) fn problem(deployment: Option<&Deployment>) -> Option<Problem> {
             .find(|c| c.type_.as_deref() == Some(type_) && c.status.as_deref() == Some(value))
     };
     // The truth about Pod Security, quota and admission refusals stands here only (V12).
-    let failed = condition("ReplicaFailure", "True")
-        .or_else(|| condition("Progressing", "False").filter(|c| c.reason.as_deref() == Some("ProgressDeadlineExceeded")));
+    let failed = condition("ReplicaFailure", "True").or_else(|| {
+        condition("Progressing", "False").filter(|c| c.reason.as_deref() == Some("ProgressDeadlineExceeded"))
+    });
     if let Some(failed) = failed {
         return Some(Problem {
             reason: Reason::RolloutFailed,
