@@ -1,7 +1,7 @@
 //! Does the node run pods, and does it leave the host as it was? Needs root, and no other node on this host.
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -11,7 +11,7 @@ use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
 use testbed::state::State;
-use testbed::{Look, cluster, image, network, parts, process, wait_until};
+use testbed::{Look, PrivateTestbed, cluster, image, network, parts, process, wait_until};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -26,17 +26,15 @@ async fn a_restricted_pod_becomes_ready_and_down_leaves_the_host_as_it_was() -> 
         return Ok(());
     }
     parts::all()?;
-    let folder = tempfile::tempdir()?;
-    let state = State::at(folder.path())?;
+    let own = PrivateTestbed::new()?;
+    let state = &own.state;
     let before = host();
     let start = Instant::now();
-    ensure!(testbed(&state, "up").status()?.success());
+    own.run(&["up"])?;
     ensure!(start.elapsed() < Duration::from_mins(1), "the start took {:?}", start.elapsed());
-    let outcome = run_pods(&state).await;
-    let started = process::running(&state);
-    let end = testbed(&state, "down").status()?;
-    outcome?;
-    ensure!(end.success());
+    run_pods(state).await?;
+    let started = process::running(state);
+    own.run(&["down"])?;
     assert_eq!(started.len(), 8, "{started:?}");
     assert!(started.iter().all(|(_, pid)| process::birth(*pid).is_none()), "down left {started:?}");
     assert_eq!(host(), before);
@@ -109,10 +107,4 @@ fn mounts() -> String {
     let mut lines: Vec<_> = table.lines().collect();
     lines.sort_unstable();
     lines.join("\n")
-}
-
-fn testbed(state: &State, command: &str) -> Command {
-    let mut testbed = Command::new(env!("CARGO_BIN_EXE_testbed"));
-    testbed.arg(command).env("TESTBED_STATE", state.dir()).stdout(Stdio::null());
-    testbed
 }

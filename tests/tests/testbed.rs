@@ -1,35 +1,33 @@
 //! Does the control plane do what tests rely on? Nothing here is about the operator.
 
+use std::pin::pin;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, ServiceAccount};
 use k8s_openapi::api::rbac::v1::RoleBinding;
-use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
+use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams, WatchEvent, WatchParams};
 use kube::{Api, Client};
 use rustix::process::Signal;
 use serde_json::json;
 use testbed::process::{self, birth};
-use testbed::state::State;
-use testbed::{Cluster, FaultProxy, Look, cluster, lifecycle, parts, wait_until};
+use testbed::{Cluster, FaultProxy, Look, PrivateTestbed, cluster, lifecycle, parts, wait_until};
 
 const SOON: Duration = Duration::from_secs(20);
 
 fn config_map(name: &str) -> ConfigMap {
-    let metadata = ObjectMeta { name: Some(name.into()), ..ObjectMeta::default() };
-    ConfigMap { metadata, ..ConfigMap::default() }
+    ConfigMap { metadata: named(name), ..ConfigMap::default() }
+}
+
+fn named(name: &str) -> ObjectMeta {
+    ObjectMeta { name: Some(name.into()), ..ObjectMeta::default() }
 }
 
 fn config_maps(client: &Client, namespace: &str) -> Api<ConfigMap> {
     Api::namespaced(client.clone(), namespace)
-}
-
-fn testbed(state: &State, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_testbed"));
-    command.args(arguments).env("TESTBED_STATE", state.dir()).stdout(Stdio::null());
-    command
 }
 
 #[tokio::test]
@@ -106,7 +104,7 @@ async fn the_audit_log_counts_a_watch_once_and_keeps_events_apart_from_writes() 
     let mark = audit.mark().await?;
     let maps = config_maps(&cluster.client, &namespace.name);
     let stream = maps.watch(&kube::api::WatchParams::default().timeout(1), "0").await?;
-    let events: Vec<_> = futures::StreamExt::collect(stream).await;
+    let events: Vec<_> = stream.collect().await;
     assert!(!events.is_empty(), "the watch said nothing");
     let event = json!({
         "metadata": {"name": "happened", "namespace": namespace.name},
@@ -150,7 +148,7 @@ async fn the_proxy_counts_writes_and_acts_before_the_answer() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_proxy_kills_a_client_after_its_second_write_and_lets_a_watch_stream() -> Result<()> {
+async fn the_proxy_kills_a_client_after_its_second_write() -> Result<()> {
     let cluster = Cluster::get().await?;
     cluster.install().await?;
     let namespace = cluster.namespace("killed").await?;
@@ -179,37 +177,60 @@ async fn the_proxy_kills_a_client_after_its_second_write_and_lets_a_watch_stream
 }
 
 #[tokio::test]
+async fn a_watch_through_the_proxy_shows_a_change_while_it_is_open() -> Result<()> {
+    let cluster = Cluster::get().await?;
+    cluster.install().await?;
+    let namespace = cluster.namespace("streamed").await?;
+    let proxy = FaultProxy::start(&cluster).await?;
+    let accounts = |client: Client| Api::<ServiceAccount>::namespaced(client, &namespace.name);
+    let watched = accounts(cluster::client_of(&proxy.kubeconfig()).await?);
+    let direct = accounts(cluster.client.clone());
+    let from = direct.list(&ListParams::default()).await?.metadata.resource_version.unwrap_or_default();
+    // The server would close it only after five minutes.
+    let stream = watched.watch(&WatchParams::default().timeout(290), &from).await?;
+    let account = ServiceAccount { metadata: named("new"), ..ServiceAccount::default() };
+    direct.create(&PostParams::default(), &account).await?;
+    let names = stream.filter_map(async |event| match event {
+        Ok(WatchEvent::Added(account)) => account.metadata.name,
+        _ => None,
+    });
+    let seen = tokio::time::timeout(SOON, async { pin!(names).any(async |name| name == "new").await }).await;
+    ensure!(matches!(seen, Ok(true)), "the watch did not show the new object: {seen:?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_killed_run_is_cleared_by_the_next_and_down_leaves_no_process() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let state = State::at(folder.path())?;
+    let own = PrivateTestbed::new()?;
+    let state = &own.state;
     let start = Instant::now();
-    ensure!(testbed(&state, &["up", "--control-plane"]).status()?.success());
+    own.run(&["up", "--control-plane"])?;
     ensure!(start.elapsed() < Duration::from_mins(1), "the start took {:?}", start.elapsed());
-    let first = process::running(&state);
+    let first = process::running(state);
     assert_eq!(first.len(), 4, "{first:?}");
-    let etcd = process::pid(&state, "etcd").unwrap();
+    let etcd = process::pid(state, "etcd").unwrap();
     process::signal(etcd, Signal::KILL);
     process::wait_gone(etcd)?;
-    assert!(lifecycle::running(&state).is_none(), "a control plane without etcd counts as running");
+    assert!(lifecycle::running(state).is_none(), "a control plane without etcd counts as running");
 
-    ensure!(testbed(&state, &["up", "--control-plane"]).status()?.success());
-    let second = process::running(&state);
+    own.run(&["up", "--control-plane"])?;
+    let second = process::running(state);
     assert_eq!(second.len(), 4, "{second:?}");
     assert!(first.iter().all(|(_, pid)| birth(*pid).is_none()), "the killed run left {first:?}");
-    ensure!(testbed(&state, &["down"]).status()?.success());
+    own.run(&["down"])?;
     assert!(second.iter().all(|(_, pid)| birth(*pid).is_none()), "down left {second:?}");
     Ok(())
 }
 
 #[tokio::test]
 async fn a_control_plane_ends_with_its_last_user() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let state = State::at(folder.path())?;
+    let own = PrivateTestbed::new()?;
+    let state = &own.state;
     let mut user = Command::new("sleep").arg("600").spawn()?;
     let pid = i32::try_from(user.id())?;
     state.write(&format!("users/{pid}"), format!("{pid} {}\n", birth(pid).unwrap()))?;
-    ensure!(testbed(&state, &["up", "--control-plane", "--while-used"]).status()?.success());
-    let parts = process::running(&state);
+    own.run(&["up", "--control-plane", "--while-used"])?;
+    let parts = process::running(state);
     assert_eq!(parts.len(), 4, "{parts:?}");
     user.kill()?;
     user.wait()?;
