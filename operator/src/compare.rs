@@ -90,7 +90,10 @@ fn carry_service(target: &mut Value, live: &Value) {
 pub fn essence(object: &Value) -> Value {
     let mut essence = object.clone();
     if let Some(fields) = essence.as_object_mut() {
-        fields.remove("status");
+        // The items of a list come without apiVersion and kind, everything else with them.
+        for field in ["status", "apiVersion", "kind"] {
+            fields.remove(field);
+        }
     }
     if let Some(metadata) = essence.get_mut("metadata").and_then(Value::as_object_mut) {
         for field in ["managedFields", "resourceVersion", "generation"] {
