@@ -81,3 +81,38 @@ fn tar(name: &str, content: &[u8]) -> Vec<u8> {
 fn architecture() -> &'static str {
     if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn tar_reads_the_archive_as_one_executable_file_of_root() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let content: Vec<u8> = (0..=u8::MAX).cycle().take(1300).collect();
+        let archive = folder.path().join("layer.tar");
+        fs::write(&archive, tar("program", &content))?;
+        let list = Command::new("tar").args(["--numeric-owner", "-tvf"]).arg(&archive).output()?;
+        let list = String::from_utf8(list.stdout)?;
+        assert!(list.starts_with("-rwxr-xr-x 0/0"), "{list}");
+        assert!(list.trim_end().ends_with("1970-01-01 00:00 program"), "{list}");
+        assert_eq!(Command::new("tar").args(["-xOf"]).arg(&archive).output()?.stdout, content);
+        Ok(())
+    }
+
+    #[test]
+    fn the_same_program_gives_the_same_digest_and_another_program_another() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let program = folder.path().join("program");
+        let digest = |content: &str, layout: &str| {
+            fs::write(&program, content)?;
+            write_layout(&folder.path().join(layout), "1", &program)
+        };
+        let first = digest("one", "a")?;
+        assert_eq!(digest("one", "b")?, first);
+        assert_ne!(digest("two", "c")?, first);
+        Ok(())
+    }
+}

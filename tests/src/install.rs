@@ -4,15 +4,21 @@
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::api::PostParams;
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, OPERATOR_NAMESPACE};
+use crate::cluster::{Cluster, OPERATOR_NAMESPACE, unique};
 use crate::parts;
 use crate::pki::OPERATOR_USER;
 use crate::state::checkout;
+use crate::wait::{Look, wait_until};
 
+const COLLECTED: Duration = Duration::from_mins(2);
 const KINDS: [&str; 5] =
     ["CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"];
 
@@ -34,6 +40,25 @@ pub fn install(cluster: &Cluster) -> Result<()> {
     let crd = "crd/hardenedservices.hardened.dev";
     kubectl(cluster, &["wait", "--for=condition=Established", "--timeout=30s", crd], "")?;
     Ok(())
+}
+
+/// Waits until the garbage collector knows the custom resources: it looks for new ones every 30 s only, and until then
+/// it collects nothing of theirs.
+pub async fn garbage_is_collected(cluster: &Cluster) -> Result<()> {
+    let name = unique("orphan");
+    let orphan = json!({"metadata": {"name": name, "ownerReferences": [{
+        "apiVersion": "hardened.dev/v1alpha1",
+        "kind": "HardenedService",
+        "name": "never-existed",
+        "uid": "00000000-0000-4000-8000-000000000000",
+    }]}});
+    let maps = Api::<ConfigMap>::namespaced(cluster.client.clone(), OPERATOR_NAMESPACE);
+    maps.create(&PostParams::default(), &serde_json::from_value(orphan)?).await?;
+    wait_until(COLLECTED, "the garbage collector", async || match maps.get_metadata_opt(&name).await {
+        Ok(None) => Look::Done(()),
+        other => Look::NotYet(other.map(|_| "still there").map_err(|error| error.to_string())),
+    })
+    .await
 }
 
 /// Runs kubectl as the administrator with this on its standard input, and returns what it printed.

@@ -19,6 +19,8 @@ use crate::wait::{Look, wait_until};
 use crate::{containerd, controllers, kubelet, network, node, parts, process, registry, users};
 
 const READY_LIMIT: Duration = Duration::from_mins(1);
+const CONTROL_PLANE: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
+const NODE: [&str; 4] = ["registry", "containerd", "kubelet", "kube-proxy"];
 
 /// Starts what the flavour names, unless it already runs. Clears first what a killed run left.
 pub async fn up(state: &State, flavour: Flavour) -> Result<Info> {
@@ -53,10 +55,8 @@ pub fn down(state: &State) -> Result<()> {
 /// What runs, if all of it still lives.
 pub fn running(state: &State) -> Option<Info> {
     let info = state.info()?;
-    ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"]
-        .iter()
-        .all(|name| process::pid(state, name).is_some())
-        .then_some(info)
+    let node: &[&str] = if info.flavour == Flavour::Full { &NODE } else { &[] };
+    CONTROL_PLANE.iter().chain(node).all(|name| process::pid(state, name).is_some()).then_some(info)
 }
 
 /// Whether all of it lives; waits for a start or an end that is under way.
@@ -106,6 +106,9 @@ impl Start<'_> {
             self.control_plane(&authority, server, &etcd, &kubernetes).await?;
             return Ok(Info { flavour: self.flavour, server: server.url(), registry: None });
         }
+        // Built now, because a build between two starts would use up the limits of what waits meanwhile.
+        parts::pause()?;
+        parts::containerd()?;
         node::prepare(self.state)?;
         self.progress.step("network namespace made");
         let server = ApiServer { address: network::HOST, port: 6443 };

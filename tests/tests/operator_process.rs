@@ -1,9 +1,13 @@
 //! Does the harness start, stop, kill and restart the operator as tests rely on?
 
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use testbed::{Cluster, Operator, process};
+use testbed::{Cluster, Look, Operator, process, wait_until};
+
+/// Other tests may hold the operator for a while.
+const LIMIT: Duration = Duration::from_mins(5);
 
 #[tokio::test]
 async fn the_operator_is_ready_stops_when_asked_and_starts_again_after_a_kill() -> Result<()> {
@@ -20,6 +24,35 @@ async fn the_operator_is_ready_stops_when_asked_and_starts_again_after_a_kill() 
     operator.restart().await?;
     ensure!(operator.pid() != killed, "it was not started again");
     Ok(())
+}
+
+/// Not a test of its own: the process that the next test kills.
+#[tokio::test]
+#[ignore = "run by another test, as a process that is killed"]
+async fn a_test_that_is_killed() -> Result<()> {
+    let cluster = Cluster::get().await?;
+    let operator = Operator::start(&cluster).await?;
+    std::fs::write(std::env::var("NOTE")?, operator.pid().to_string())?;
+    std::future::pending().await
+}
+
+#[tokio::test]
+async fn an_operator_dies_with_a_test_that_is_killed() -> Result<()> {
+    Cluster::get().await?;
+    let folder = tempfile::tempdir()?;
+    let note = folder.path().join("note");
+    let arguments = ["--ignored", "--exact", "a_test_that_is_killed"];
+    let mut test = Command::new(std::env::current_exe()?).args(arguments).env("NOTE", &note).spawn()?;
+    let pid = wait_until(LIMIT, "the operator of the other test", async || {
+        match std::fs::read_to_string(&note).map(|text| text.parse::<i32>()) {
+            Ok(Ok(pid)) => Look::Done(pid),
+            other => Look::NotYet(format!("{other:?}")),
+        }
+    })
+    .await;
+    test.kill()?;
+    test.wait()?;
+    process::wait_gone(pid?)
 }
 
 #[tokio::test]
