@@ -1,0 +1,176 @@
+//! `kubectl hardened onboard`: opens a namespace for the operator. It writes one annotation and one RoleBinding.
+
+use std::fmt::Write;
+
+use anyhow::{Result, bail, ensure};
+use crds::ALLOWED_HOSTS_ANNOTATION;
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::rbac::v1::{RoleBinding, RoleRef, Subject};
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::config::KubeConfigOptions;
+use kube::core::ObjectMeta;
+use kube::{Client, Config};
+use serde_json::json;
+
+const BINDING: &str = "hardened-operator";
+const ROLE: &str = "hardened-operator-namespace";
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+/// Open a namespace for HardenedService: say which host names it may use and give the operator its rights there.
+///
+/// Writes the namespace's annotation `hardened.dev/allowed-hosts` and the RoleBinding `hardened-operator`, and nothing
+/// when both are as asked. Needs the right to patch the namespace and to bind the ClusterRole
+/// `hardened-operator-namespace`, which platform administrators have.
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Arguments {
+    /// The namespace; it must exist.
+    #[arg(value_name = "NS")]
+    namespace: String,
+    /// Host names that services there may use: exact ones, or `*.SUFFIX` for one label before a suffix. `--hosts ""`
+    /// allows none: services are then reached by the names of their Service only.
+    #[arg(long, value_name = "HOSTS", required = true, value_delimiter = ',')]
+    hosts: Vec<String>,
+    /// Ask the API server what would happen, and write nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Print both objects as YAML for Git, without a cluster.
+    #[arg(long, conflicts_with = "dry_run")]
+    print: bool,
+    /// Namespace that the operator runs in.
+    #[arg(long, value_name = "NS", default_value = "hardened-system")]
+    operator_namespace: String,
+    /// ServiceAccount that the operator runs as.
+    #[arg(long, value_name = "NAME", default_value = "hardened-operator")]
+    operator_service_account: String,
+    /// Context of the kubeconfig. Default: the current one.
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+}
+
+pub fn run(arguments: &Arguments) -> Result<String> {
+    let hosts = hosts(&arguments.hosts)?;
+    if arguments.print {
+        return print(arguments, &hosts);
+    }
+    // Only one provider is compiled in, so a second installation cannot differ.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    tokio::runtime::Runtime::new()?.block_on(apply(arguments, &hosts))
+}
+
+async fn apply(arguments: &Arguments, hosts: &str) -> Result<String> {
+    let options = KubeConfigOptions { context: arguments.context.clone(), ..KubeConfigOptions::default() };
+    // kube's error names its own source already.
+    let config = Config::from_kubeconfig(&options).await.map_err(|error| anyhow::anyhow!("{error}"))?;
+    let client = Client::try_from(config)?;
+    let name = &arguments.namespace;
+    let namespaces = Api::<Namespace>::all(client.clone());
+    let Some(namespace) = namespaces.get_opt(name).await.map_err(plain)? else {
+        bail!("the namespace {name} does not exist; make it with: kubectl create namespace {name}");
+    };
+    let mut answer = String::new();
+    // The rights first: with the annotation the operator begins.
+    let done = bind(arguments, &Api::namespaced(client, name)).await?;
+    writeln!(answer, "rolebinding/{BINDING} in {name}: {done}")?;
+    let done = annotate(arguments, &namespaces, &namespace, hosts).await?;
+    writeln!(answer, "namespace/{name}: {done}")?;
+    if arguments.dry_run {
+        answer.push_str("(dry run: nothing was written)\n");
+    }
+    Ok(answer)
+}
+
+async fn bind(arguments: &Arguments, bindings: &Api<RoleBinding>) -> Result<&'static str> {
+    let wanted = binding(arguments);
+    let parameters = PostParams { dry_run: arguments.dry_run, ..PostParams::default() };
+    let Some(live) = bindings.get_opt(BINDING).await.map_err(plain)? else {
+        bindings.create(&parameters, &wanted).await.map_err(plain)?;
+        return Ok("created");
+    };
+    ensure!(
+        live.role_ref.kind == wanted.role_ref.kind && live.role_ref.name == wanted.role_ref.name,
+        "the RoleBinding {BINDING} in {} binds {} {}, and a binding cannot change its role; delete it and try again",
+        arguments.namespace,
+        live.role_ref.kind,
+        live.role_ref.name,
+    );
+    if live.subjects == wanted.subjects {
+        return Ok("unchanged");
+    }
+    let changed = RoleBinding { subjects: wanted.subjects, ..live };
+    bindings.replace(BINDING, &parameters, &changed).await.map_err(plain)?;
+    Ok("subjects replaced")
+}
+
+async fn annotate(
+    arguments: &Arguments,
+    api: &Api<Namespace>,
+    live: &Namespace,
+    hosts: &str,
+) -> Result<String> {
+    let before = live.metadata.annotations.as_ref().and_then(|all| all.get(ALLOWED_HOSTS_ANNOTATION));
+    if before.is_some_and(|value| value == hosts) {
+        return Ok("unchanged".into());
+    }
+    let patch = json!({"metadata": {"annotations": {ALLOWED_HOSTS_ANNOTATION: hosts}}});
+    let parameters = PatchParams { dry_run: arguments.dry_run, ..PatchParams::default() };
+    api.patch(&arguments.namespace, &parameters, &Patch::Merge(patch)).await.map_err(plain)?;
+    let was = before.map_or_else(|| "not set".into(), |value| format!("{value:?}"));
+    Ok(format!("{ALLOWED_HOSTS_ANNOTATION} is {hosts:?} (was {was})"))
+}
+
+fn print(arguments: &Arguments, hosts: &str) -> Result<String> {
+    let namespace = json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": arguments.namespace, "annotations": {ALLOWED_HOSTS_ANNOTATION: hosts}},
+    });
+    let (namespace, binding) =
+        (serde_saphyr::to_string(&namespace)?, serde_saphyr::to_string(&binding(arguments))?);
+    Ok(format!("---\n{}\n---\n{}\n", namespace.trim_end(), binding.trim_end()))
+}
+
+fn binding(arguments: &Arguments) -> RoleBinding {
+    RoleBinding {
+        metadata: ObjectMeta {
+            name: Some(BINDING.into()),
+            namespace: Some(arguments.namespace.clone()),
+            ..ObjectMeta::default()
+        },
+        role_ref: RoleRef { api_group: Some(RBAC.into()), kind: "ClusterRole".into(), name: ROLE.into() },
+        subjects: Some(vec![Subject {
+            kind: "ServiceAccount".into(),
+            name: arguments.operator_service_account.clone(),
+            namespace: Some(arguments.operator_namespace.clone()),
+            api_group: None,
+        }]),
+    }
+}
+
+/// The annotation's value: what the operator could not match is refused here, where somebody reads the answer.
+fn hosts(given: &[String]) -> Result<String> {
+    let hosts: Vec<_> = given.iter().map(|host| host.trim()).filter(|host| !host.is_empty()).collect();
+    for host in &hosts {
+        let name = host.strip_prefix("*.").unwrap_or(host);
+        let label = |label: &str| {
+            !label.is_empty()
+                && label.len() <= 63
+                && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        };
+        ensure!(
+            name.len() <= 253 && name.split('.').all(label),
+            "--hosts: {host} is neither a lower-case host name such as app.example.com nor *. and a suffix"
+        );
+    }
+    Ok(hosts.join(","))
+}
+
+/// The API server's own words; kube's error would repeat them in the form of a program.
+fn plain(error: kube::Error) -> anyhow::Error {
+    match error {
+        kube::Error::Api(status) => anyhow::anyhow!("{}", status.message),
+        other => anyhow::anyhow!("the API server did not answer: {other}"),
+    }
+}
