@@ -3,6 +3,7 @@
 
 pub mod apiserver;
 pub mod audit;
+pub mod certificate;
 pub mod cgroups;
 pub mod cluster;
 pub mod containerd;
