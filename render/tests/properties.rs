@@ -110,10 +110,14 @@ proptest! {
 
     #[test]
     fn our_environment_wins_and_every_name_stands_once(service in arbitrary::service()) {
-        let env = deployment(&service)["spec"]["template"]["spec"]["containers"][0]["env"].clone();
-        let env = env.as_array().unwrap();
+        let pod = deployment(&service)["spec"]["template"]["spec"].clone();
+        let list = |pointer: &str| pod.pointer(pointer).unwrap().as_array().unwrap().clone();
+        let different = |list: &[Value], key: &str| list.iter().map(|o| o[key].to_string()).collect::<BTreeSet<_>>().len();
+        let (env, volumes, mounts) = (list("/containers/0/env"), list("/volumes"), list("/containers/0/volumeMounts"));
+        prop_assert_eq!(different(&env, "name"), env.len());
+        prop_assert_eq!(different(&volumes, "name"), volumes.len());
+        prop_assert_eq!(different(&mounts, "mountPath"), volumes.len());
         let names: BTreeSet<_> = env.iter().map(|e| e["name"].as_str().unwrap()).collect();
-        prop_assert_eq!(names.len(), env.len());
         prop_assert!(service.spec.workload.env.iter().all(|e| names.contains(e.name.as_str())));
         let value = |name: &str| env.iter().find(|e| e["name"] == name).unwrap()["value"].clone();
         prop_assert_eq!(value("TLS_DIR"), "/etc/hardened/tls");
