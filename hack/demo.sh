@@ -16,7 +16,8 @@ own_cluster() {
     step "a cluster: etcd, Kubernetes 1.37, containerd and one node, all real"
     target/debug/testbed up
     use_clients
-    export KUBECONFIG=${TESTBED_STATE:-.testbed}/kubeconfig
+    KUBECONFIG=$(realpath "${TESTBED_STATE:-.testbed}")/kubeconfig
+    export KUBECONFIG
     operator_image=$(target/debug/testbed image load hardened-operator:demo dist/hardened-operator)
     app_image=$(target/debug/testbed image load studio:demo dist/api-server)
 }
@@ -48,13 +49,14 @@ show() {
 step "programs and images"
 if [[ -n ${CONTEXT:-} ]]; then your_cluster; else own_cluster; fi
 PATH=$checkout/target/debug:$PATH
+cd "$work"
 
 step "the operator, by helm"
 repository=${operator_image%@*}
 # A tag before the digest (name:tag@sha256:...) is allowed, but Helm's two values hold name and digest.
 [[ ${repository##*/} != *:* ]] || repository=${repository%:*}
 make_namespace hardened-system
-quietly "helm install" helm upgrade --install hardened-operator charts/hardened-operator \
+quietly "helm install" helm upgrade --install hardened-operator "$checkout/charts/hardened-operator" \
     --namespace hardened-system --wait --timeout 2m \
     --set "image.repository=$repository" --set "image.digest=${operator_image#*@}"
 show kubectl get pods --namespace hardened-system
@@ -64,10 +66,10 @@ make_namespace $namespace
 show kubectl hardened onboard $namespace --hosts studio.example.com
 
 step "one resource"
-sed -E "s#^( *image:).*#\1 $app_image#" examples/studio.yaml >"$work/studio.yaml"
-grep -v '^ *#' "$work/studio.yaml"
+sed -E "s#^( *image:).*#\1 $app_image#" "$checkout/examples/studio.yaml" >studio.yaml
+grep -v '^ *#' studio.yaml
 applied=$SECONDS
-show kubectl apply --namespace $namespace -f "$work/studio.yaml"
+show kubectl apply --namespace $namespace -f studio.yaml
 quietly "waiting for Ready" kubectl wait --namespace $namespace hsvc/studio --for=condition=Ready --timeout=2m
 note "Ready $((SECONDS - applied))s after kubectl apply"
 show kubectl get hsvc --namespace $namespace
@@ -77,24 +79,27 @@ show kubectl get serviceaccounts,networkpolicies,configmaps,secrets,deployments,
     --namespace $namespace --selector hardened.dev/service=studio
 
 step "the app, over TLS with the certificate authority that the operator made"
-kubectl get configmap studio-ca --namespace $namespace -o 'jsonpath={.data.ca\.crt}' >"$work/ca.crt"
-kubectl port-forward --namespace $namespace service/studio :443 >"$work/forward" 2>&1 &
+kubectl get configmap studio-ca --namespace $namespace -o 'jsonpath={.data.ca\.crt}' >ca.crt
+kubectl port-forward --namespace $namespace service/studio :443 >forward 2>&1 &
 forward=$!
 for _ in $(seq 50); do
-    port=$(sed -nE 's/^Forwarding from 127.0.0.1:([0-9]+) .*/\1/p' "$work/forward")
+    port=$(sed -nE 's/^Forwarding from 127.0.0.1:([0-9]+) .*/\1/p' forward)
     [[ -z $port ]] || break
     sleep 0.1
 done
-[[ -n $port ]] || die "kubectl port-forward: $(cat "$work/forward")"
-show curl --silent --show-error --include --max-time 10 --cacert "$work/ca.crt" \
-    --resolve "studio.example.com:$port:127.0.0.1" "https://studio.example.com:$port/health"
+[[ -n $port ]] || die "kubectl port-forward: $(cat forward)"
+show curl --silent --show-error --fail-with-body --include --max-time 10 --cacert ca.crt \
+    --write-out '\n' --resolve "studio.example.com:$port:127.0.0.1" "https://studio.example.com:$port/health"
 
 step "somebody adds a container by hand"
-sidecar='[{"op":"add","path":"/spec/template/spec/containers/-","value":{"name":"miner","image":"registry.example/miner:1"}}]'
+# One that Pod Security lets through, so that it would run if nobody undid it.
+security='{"allowPrivilegeEscalation":false,"capabilities":{"drop":["ALL"]}}'
+sidecar="{\"name\":\"miner\",\"image\":\"$app_image\",\"securityContext\":$security}"
 containers() { kubectl get deployment studio --namespace $namespace -o 'jsonpath={.spec.template.spec.containers[*].name}'; }
 before=$(containers)
 begin=$(date +%s%3N)
-show kubectl patch deployment studio --namespace $namespace --type json --patch "$sidecar" 2>/dev/null
+show kubectl patch deployment studio --namespace $namespace --type json \
+    --patch "[{\"op\":\"add\",\"path\":\"/spec/template/spec/containers/-\",\"value\":$sidecar}]"
 for _ in $(seq 100); do
     [[ $(containers) != "$before" ]] || break
     sleep 0.05
@@ -103,16 +108,17 @@ done
 note "gone within $(($(date +%s%3N) - begin)) ms; containers now: $(containers)"
 # The event is written after the correction.
 for _ in $(seq 50); do
-    kubectl events --namespace $namespace --for hardenedservice/studio >"$work/events"
-    if grep -q kubectl-patch "$work/events"; then break; fi
+    kubectl events --namespace $namespace --for hardenedservice/studio >events
+    if grep -q kubectl-patch events; then break; fi
     sleep 0.1
 done
 printf '\n$ kubectl events --namespace %s --for hardenedservice/studio\n' $namespace
-cat "$work/events"
+cat events
+grep -q kubectl-patch events || die "no event says who changed the Deployment"
 
 step "done"
 if [[ -z ${CONTEXT:-} ]]; then
-    note "the cluster stays: export KUBECONFIG=$(realpath "$KUBECONFIG"); make demo-down removes it"
+    note "the cluster stays: export KUBECONFIG=$KUBECONFIG; make demo-down removes it"
 else
     note "make demo-down CONTEXT=$CONTEXT removes what was installed"
 fi

@@ -9,27 +9,32 @@ step() { printf '\n[%3ds] %s\n' "$SECONDS" "$*"; }
 note() { printf '[%3ds]   %s\n' "$SECONDS" "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
+# A background command of a script does not get the terminal's Ctrl-C, so it is passed on.
+child=
+trap '[[ -z $child ]] || kill "$child" 2>/dev/null; exit 130' INT TERM
+
 # Runs a command that prints little, with a line every 5 seconds; what it printed is shown when it fails.
 quietly() {
     local what=$1 log begin=$SECONDS
     shift
     log=$(mktemp)
     "$@" >"$log" 2>&1 &
-    local pid=$!
+    child=$!
     local said=$SECONDS
-    while kill -0 "$pid" 2>/dev/null; do
+    while kill -0 "$child" 2>/dev/null; do
         sleep 0.2
         if ((SECONDS - said >= 5)); then
             note "$what ... $((SECONDS - begin))s"
             said=$SECONDS
         fi
     done
-    if ! wait "$pid"; then
+    if ! wait "$child"; then
         cat "$log" >&2
         rm -f "$log"
         die "$what failed: $*"
     fi
     rm -f "$log"
+    child=
 }
 
 # The testbed's own kubectl and helm first in PATH, so that a machine without them has the pinned ones.
