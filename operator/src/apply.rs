@@ -171,11 +171,10 @@ async fn secret(
         _ => writer.create(&desired).await?,
     };
     if outcome.state == ChildState::Applied {
-        if let Some(live) = pass.ctx.cache.get(child.kind, &pass.key.namespace, &child.name) {
-            let version = (live.uid(), live.resource_version());
-            let note = SecretNote { version, expected: observed.expected, leaf: leaf.clone() };
-            pass.ctx.cache.remember(child.kind, &pass.key.namespace, &child.name, |n| n.secret = Some(note));
-        }
+        pass.ctx.cache.remember(child.kind, &pass.key.namespace, &child.name, |n| {
+            let version = n.version.clone();
+            n.secret = Some(SecretNote { version, expected: observed.expected, leaf: leaf.clone() });
+        });
         if let Some(reason) = issued {
             announce(pass, *reason, leaf).await;
         }

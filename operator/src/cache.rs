@@ -30,6 +30,8 @@ struct Inner {
     services: HashMap<Key, BTreeSet<(Kind, String)>>,
     namespaces: BTreeMap<String, Namespace>,
     notes: HashMap<Id, Note>,
+    /// How far the watch of a kind has come in a namespace.
+    watched: HashMap<(Kind, String), u128>,
 }
 
 /// What the operator remembers of a child besides the object itself, so that a quiet pass asks nothing.
@@ -37,6 +39,8 @@ struct Inner {
 pub struct Note {
     /// Digest of the target that was last written or found in place: with the same target, a difference is drift.
     pub target: Option<Digest>,
+    /// Its uid and resourceVersion then. The cache may be further already, at a change that nobody has looked at.
+    pub version: (Option<String>, Option<String>),
     /// The server answered a dry run of this target (second) with this live object (first): its normal form.
     pub normal: Option<(Digest, Digest)>,
     /// For Secrets: what was found at which version. No value.
@@ -88,20 +92,32 @@ impl Cache {
         self.inner.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in an object; returns the services that it concerns. An older version than the known one changes nothing:
-    /// a watch may run behind the answer to our own write.
+    /// Takes in an object that the watch shows; returns the services that it concerns. An older version than the known
+    /// one changes nothing: a watch may run behind the answer to our own write.
     pub fn insert(&self, kind: Kind, object: DynamicObject) -> BTreeSet<Key> {
-        self.write().insert(kind, object)
+        let mut inner = self.write();
+        inner.pass(kind, &object);
+        inner.insert(kind, object)
+    }
+
+    /// Takes in the answer to our own write. When the watch is further and does not have the object, then it is gone
+    /// or lost its label meanwhile, and nothing would ever correct a cache that still had it.
+    pub fn insert_answer(&self, kind: Kind, object: DynamicObject) {
+        let namespace = object.namespace().unwrap_or_default();
+        let mut inner = self.write();
+        let known = inner.objects.contains_key(&(kind, namespace.clone(), object.name_any()));
+        let watched = inner.watched.get(&(kind, namespace)).copied().unwrap_or_default();
+        if known || version(&object) > watched {
+            inner.insert(kind, object);
+        }
     }
 
     /// Forgets an object; returns the services that it concerned.
     pub fn remove(&self, kind: Kind, object: &DynamicObject) -> BTreeSet<Key> {
         let id = (kind, object.namespace().unwrap_or_default(), object.name_any());
         let mut inner = self.write();
-        let newer = inner.objects.get(&id).is_some_and(|(known, _)| {
-            known.metadata.uid != object.metadata.uid && version(known) > version(object)
-        });
-        if newer {
+        inner.pass(kind, object);
+        if inner.objects.get(&id).is_some_and(|(known, _)| version(known) > version(object)) {
             return BTreeSet::new();
         }
         inner.notes.remove(&id);
@@ -126,7 +142,10 @@ impl Cache {
                 inner.forget(id)
             })
             .collect();
-        touched.extend(objects.into_iter().flat_map(|o| inner.insert(kind, o)));
+        for object in objects {
+            inner.pass(kind, &object);
+            touched.extend(inner.insert(kind, object));
+        }
         touched
     }
 
@@ -175,17 +194,23 @@ impl Cache {
 
     /// Forgets a namespace.
     pub fn remove_namespace(&self, name: &str) {
-        self.write().namespaces.remove(name);
+        let mut inner = self.write();
+        inner.namespaces.remove(name);
+        inner.watched.retain(|(_, namespace), _| namespace != name);
     }
 }
 
 impl Inner {
+    /// The watch has shown this version.
+    fn pass(&mut self, kind: Kind, object: &DynamicObject) {
+        let mark = self.watched.entry((kind, object.namespace().unwrap_or_default())).or_default();
+        *mark = version(object).max(*mark);
+    }
+
     fn insert(&mut self, kind: Kind, object: DynamicObject) -> BTreeSet<Key> {
         let namespace = object.namespace().unwrap_or_default();
         let id = (kind, namespace.clone(), object.name_any());
-        if self.objects.get(&id).is_some_and(|(known, _)| {
-            known.metadata.uid == object.metadata.uid && version(known) >= version(&object)
-        }) {
+        if self.objects.get(&id).is_some_and(|(known, _)| version(known) >= version(&object)) {
             return BTreeSet::new();
         }
         let mut touched = self.forget(&id);
@@ -216,60 +241,5 @@ pub fn version(object: &DynamicObject) -> u128 {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn object(name: &str, service: &str, uid: &str, version: u32) -> DynamicObject {
-        serde_json::from_value(json!({"metadata": {
-            "namespace": "team", "name": name, "uid": uid, "resourceVersion": version.to_string(),
-            "labels": {SERVICE_LABEL: service}
-        }}))
-        .expect("object")
-    }
-
-    fn key(name: &str) -> Key {
-        Key { namespace: "team".into(), name: name.into() }
-    }
-
-    #[test]
-    fn an_older_version_changes_nothing() {
-        let cache = Cache::default();
-        assert_eq!(
-            cache.insert(Kind::Service, object("a", "studio", "u1", 10)),
-            BTreeSet::from([key("studio")])
-        );
-        assert_eq!(cache.insert(Kind::Service, object("a", "other", "u1", 9)), BTreeSet::new());
-        assert_eq!(cache.of(&key("studio")).len(), 1);
-    }
-
-    #[test]
-    fn a_label_that_moves_touches_both_services() {
-        let cache = Cache::default();
-        cache.insert(Kind::Service, object("a", "studio", "u1", 1));
-        let touched = cache.insert(Kind::Service, object("a", "other", "u1", 2));
-        assert_eq!(touched, BTreeSet::from([key("studio"), key("other")]));
-        assert!(cache.of(&key("studio")).is_empty());
-    }
-
-    #[test]
-    fn a_late_delete_does_not_remove_the_successor() {
-        let cache = Cache::default();
-        cache.insert(Kind::Service, object("a", "studio", "u1", 1));
-        cache.insert(Kind::Service, object("a", "studio", "u2", 5));
-        assert!(cache.remove(Kind::Service, &object("a", "studio", "u1", 3)).is_empty());
-        assert!(cache.get(Kind::Service, "team", "a").is_some());
-    }
-
-    #[test]
-    fn a_complete_list_forgets_what_is_not_in_it() {
-        let cache = Cache::default();
-        cache.insert(Kind::Service, object("a", "studio", "u1", 1));
-        cache.insert(Kind::Secret, object("a", "studio", "u2", 2));
-        assert_eq!(cache.replace(Kind::Service, None, Vec::new()), BTreeSet::from([key("studio")]));
-        assert!(cache.get(Kind::Service, "team", "a").is_none());
-        assert!(cache.get(Kind::Secret, "team", "a").is_some());
-        assert!(cache.replace(Kind::Secret, Some("elsewhere"), Vec::new()).is_empty());
-    }
-}
+#[path = "cache_tests.rs"]
+mod tests;

@@ -112,10 +112,11 @@ impl Writer<'_> {
         }
         let after = self.api().replace(name, &params(false), &put).await?;
         self.count("update");
+        let outcome = self.done(after, Some(wanted));
         if self.is_drift(note.target, wanted) {
             self.report_drift(&before, &compare::paths(&live_essence, &answer_essence)).await;
         }
-        Ok(self.done(after, Some(wanted)))
+        Ok(outcome)
     }
 
     /// The same target as at the last write: the difference is somebody else's. After a restart nothing is remembered;
@@ -177,9 +178,13 @@ impl Writer<'_> {
 
     fn done(&self, live: DynamicObject, target: Option<compare::Digest>) -> Outcome {
         let uid = live.uid();
+        let version = (uid.clone(), live.resource_version());
         let (kind, namespace) = (self.child.kind, &self.pass.key.namespace);
-        self.pass.ctx.cache.remember(kind, namespace, &self.child.name, |n| n.target = target);
-        self.pass.ctx.cache.insert(kind, without_values(kind, live));
+        self.pass.ctx.cache.remember(kind, namespace, &self.child.name, |n| {
+            n.target = target;
+            n.version = version;
+        });
+        self.pass.ctx.cache.insert_answer(kind, without_values(kind, live));
         self.outcome(uid, ChildState::Applied, None)
     }
 
