@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::audit::Audit;
 use crate::pki::OPERATOR_USER;
+use crate::progress::not_checked;
 use crate::state::State;
 use crate::{install, lifecycle, users};
 
@@ -58,7 +59,7 @@ impl Cluster {
     /// The audit log; an existing cluster has none that a test may read, and this says so.
     pub fn audit(&self) -> Option<Audit> {
         if self.existing {
-            eprintln!("NOT MEASURED: the existing cluster has no audit log to count requests in");
+            not_checked("the existing cluster has no audit log to count requests in");
             return None;
         }
         Some(Audit::new(self.client.clone(), self.state.path("audit.log")))

@@ -187,7 +187,8 @@ async fn a_watch_through_the_proxy_shows_a_change_while_it_is_open() -> Result<(
     let direct = accounts(cluster.client.clone());
     let from = direct.list(&ListParams::default()).await?.metadata.resource_version.unwrap_or_default();
     // The server would close it only after five minutes.
-    let stream = watched.watch(&WatchParams::default().timeout(290), &from).await?;
+    let params = WatchParams::default().timeout(290);
+    let stream = tokio::time::timeout(SOON, watched.watch(&params, &from)).await??;
     let account = ServiceAccount { metadata: named("new"), ..ServiceAccount::default() };
     direct.create(&PostParams::default(), &account).await?;
     let names = stream.filter_map(async |event| match event {
