@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod containerd;
 pub mod controllers;
 pub mod doctor;
+pub mod drift;
 pub mod etcd;
 pub mod fault;
 pub mod fixture;
