@@ -102,7 +102,7 @@ async fn notes(api: &Api<Event>, service: &Service, reason: &str) -> Result<Vec<
     Ok(events.filter(about).filter_map(|event| event.note).collect())
 }
 
-/// Names of a service's ReplicaSets, the one that runs now first. How many pods each has says nothing where no node
+/// Names of a service's `ReplicaSets`, the one that runs now first. How many pods each has says nothing where no node
 /// makes a pod ready: there the controller waits for ever before it takes old pods away.
 pub async fn revisions(cluster: &Cluster, service: &Service) -> Result<Vec<String>> {
     let deployments = Api::<Deployment>::namespaced(cluster.client.clone(), &service.namespace);

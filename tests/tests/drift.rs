@@ -153,7 +153,7 @@ async fn one_field(
         match attack(service, kind, name, &parsed).await? {
             Err(status) => refusal = Some(format!("{what}: {}", status.message)),
             Ok(after) if essence(&after) == essence(&before) => {
-                refusal = refusal.or_else(|| Some(String::new()))
+                refusal = refusal.or_else(|| Some(String::new()));
             }
             Ok(after) => {
                 let took = undone(service, kind, name, |live| is_back(kind, &before, &after, live)).await;
@@ -249,15 +249,19 @@ fn report(sums: &BTreeMap<String, Tally>) -> Result<usize> {
     let mut all = 0;
     for (child, Tally { restored, unchanged, refused, slowest }) in sums {
         let tried = restored + unchanged.len() + refused.len();
-        println!(
+        eprintln!(
             "{child}: {tried} tried, {restored} restored (slowest {} ms: {}), {} refused by the server, {} without effect",
             slowest.0.as_millis(),
             slowest.1,
             refused.len(),
             unchanged.len()
         );
-        refused.iter().for_each(|refused| println!("  refused: {refused}"));
-        unchanged.iter().for_each(|unchanged| println!("  without effect: {unchanged}"));
+        for refused in refused {
+            eprintln!("  refused: {refused}");
+        }
+        for unchanged in unchanged {
+            eprintln!("  without effect: {unchanged}");
+        }
         // The selectors of a Deployment and the type of a Secret are immutable; most of everything can be changed.
         if *restored * 2 < tried {
             bail!("{child}: only {restored} of {tried} changes were possible");
