@@ -19,7 +19,8 @@ const SERVICES: usize = 8;
 /// An addition: to which child (`NAME-suffix`), by which JSON patch, and the path that the event must name.
 struct Addition(Kind, &'static str, Value, &'static str);
 
-fn add(path: &str, value: Value) -> Value {
+fn add(path: &str, value: impl Into<Value>) -> Value {
+    let value = value.into();
     json!([{"op": "add", "path": path, "value": value}])
 }
 
@@ -173,7 +174,7 @@ async fn made(cluster: &Cluster, namespace: &Namespace, number: usize) -> Result
 async fn add_and_wait(
     cluster: &Cluster,
     service: &Service,
-    Addition(kind, suffix, patch, path): &Addition,
+    Addition(kind, suffix, patch, field): &Addition,
 ) -> Result<()> {
     let name = format!("{}{suffix}", service.name);
     let before = service.child(*kind, &name).await?.context("no such child")?;
@@ -183,7 +184,7 @@ async fn add_and_wait(
     ensure!(essence(&after) != essence(&before), "the addition changed nothing");
     let wanted = comparable(&before, &after);
     undone(service, *kind, &name, |live| comparable(live, &after) == wanted).await?;
-    told(cluster, service, "DriftReverted", &[kind.as_str(), &name, path, MALLORY]).await?;
+    told(cluster, service, "DriftReverted", &[kind.as_str(), &name, field, MALLORY]).await?;
     Ok(())
 }
 
