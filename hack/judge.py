@@ -116,7 +116,9 @@ def explanations():
 def main():
     write_own_schemas()
     explained = explanations()
-    commit = run("git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*").stdout.strip()
+    commit = run("git", "rev-parse", "--short=12", "HEAD").stdout.strip()
+    if run("git", "status", "--porcelain", "--", "charts", "cli", "crds", "examples", "hack", "render").stdout:
+        commit += " with changes"
     lines = [
         "# What independent tools say about the manifests",
         "",
