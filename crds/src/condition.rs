@@ -76,7 +76,7 @@ pub enum Reason {
     Held,
     /// The operator's CA is gone; a platform admin restores it. Certificates in use are kept.
     CaLost,
-    /// A request to the API server failed for now; the operator tries again.
+    /// A request to the API server failed; the operator tries again.
     ApiError,
 }
 
