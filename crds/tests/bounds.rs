@@ -14,9 +14,7 @@ fn every_field_has_a_description() {
 fn every_string_list_and_map_is_bounded() {
     let unbounded = nodes().filter(|(_, node)| match node["type"].as_str() {
         Some("string") => {
-            node["maxLength"].is_null()
-                && node["enum"].is_null()
-                && node["format"] != "date-time"
+            node["maxLength"].is_null() && node["enum"].is_null() && node["format"] != "date-time"
         }
         Some("array") => node["maxItems"].is_null(),
         Some("object") if node["properties"].is_null() => {
