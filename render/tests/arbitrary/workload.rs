@@ -45,7 +45,7 @@ pub fn workload(by_digest: bool, never: bool) -> BoxedStrategy<Value> {
         may("volumes", volumes()),
         may("identity", identity()),
     ];
-    let fixed = may("replicas", 0..=500);
+    let fixed = may("replicas", prop_oneof![Just(0), 0..=500]);
     let scaled = may("autoscaling", (1..=500, 2..=500, 1..=100, any::<u8>()).prop_map(autoscaling));
     any::<bool>()
         .prop_flat_map(move |scale| {
