@@ -184,8 +184,11 @@ fn was_ready(old: &HardenedServiceStatus) -> bool {
     old.conditions.iter().any(|c| c.type_ == ConditionType::Ready.as_str() && c.status == "True")
 }
 
+/// Longest message of a condition; a server that lists every finding of a policy can exceed the schema's 32768.
+const MESSAGE: usize = 4096;
+
 fn condition(
-    state: State,
+    mut state: State,
     service: &HardenedService,
     old: &HardenedServiceStatus,
     now: Timestamp,
@@ -193,6 +196,7 @@ fn condition(
     let type_ = state.type_.as_str();
     let status = if state.ok { "True" } else { "False" };
     let before = old.conditions.iter().find(|c| c.type_ == type_ && c.status == status);
+    state.message.truncate(state.message.floor_char_boundary(MESSAGE));
     Condition {
         type_: type_.into(),
         status: status.into(),
