@@ -167,7 +167,7 @@ async fn a_deleted_namespace_goes_and_the_operator_does_not_fight_it() -> Result
     until_namespace_gone(&cluster.client, &namespace.name).await?;
     fixture::rest(&audit, &namespace.name).await?;
     let seen = audit.since(mark).await?.by(OPERATOR).within(&namespace.name);
-    let writes = seen.only(|request| request.is_write());
+    let writes = seen.only(testbed::audit::Request::is_write);
     assert_eq!(writes.count(), 0, "{writes}");
     assert!(!operator.log().contains("pass failed"), "{}", operator.log());
     Ok(())

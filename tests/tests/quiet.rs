@@ -71,7 +71,7 @@ async fn fifty_services_cost_nothing_while_nothing_changes_and_a_killed_operator
     operator.restart().await?;
     fixture::rest(&audit, "").await?;
     let seen = of_operator(audit.since(mark).await?, &namespaces);
-    let writes = seen.clone().only(|request| request.is_write());
+    let writes = seen.clone().only(testbed::audit::Request::is_write);
     assert_eq!(writes.count(), 0, "a restart wrote or asked what a write would do: {writes}");
     for namespace in &namespaces {
         let gets = seen.clone().within(&namespace.name).verb("get");
