@@ -4,7 +4,9 @@ set -euo pipefail
 
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${TESTBED_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/hardened-testbed}
-# $SECONDS counts from the start of the shell, so every line tells how long the whole command has run.
+# Every line tells how long the whole command has run, also in a script that another script calls.
+export STARTED=${STARTED:-$(date +%s)}
+SECONDS=$(($(date +%s) - STARTED))
 step() { printf '\n[%3ds] %s\n' "$SECONDS" "$*"; }
 note() { printf '[%3ds]   %s\n' "$SECONDS" "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }

@@ -1,4 +1,5 @@
 //! Does whatever is wrong with a TLS Secret cost exactly one new certificate, and what is no fault of it none?
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "an object of another shape fails the test")]
 
 use std::collections::BTreeMap;
 use std::time::Duration;

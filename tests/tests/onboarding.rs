@@ -1,4 +1,5 @@
 //! Who may have a service where, with which host names and Secrets, and what does suspend stop? No pod runs here.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "an object of another shape fails the test")]
 
 use std::time::Duration;
 
@@ -149,7 +150,12 @@ async fn a_suspended_service_is_left_alone_and_mended_when_it_is_resumed() -> Re
     if let Some(audit) = cluster.audit() {
         let mark = audit.mark().await?;
         fixture::rest(&audit, &namespace.name).await?;
-        let seen = audit.since(mark).await?.by(OPERATOR).within(&namespace.name).only(|r| r.is_write());
+        let seen = audit
+            .since(mark)
+            .await?
+            .by(OPERATOR)
+            .within(&namespace.name)
+            .only(testbed::audit::Request::is_write);
         assert_eq!(seen.count(), 0, "{seen}");
     }
     assert!(is_attacked(&service).await?, "a suspended service was corrected");

@@ -1,5 +1,6 @@
 //! Does the resource say how it is in the words that kubectl, Helm, Argo CD and Flux read? No pod runs here; where a
 //! ready one is needed, the test says in its status that it is.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "an object of another shape fails the test")]
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! Does the control plane do what tests rely on? Nothing here is about the operator.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "an object of another shape fails the test")]
 
 use std::pin::pin;
 use std::process::{Command, Stdio};
