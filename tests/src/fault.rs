@@ -1,6 +1,8 @@
-//! A proxy between the operator and the apiserver that can act between a write and its answer. It changes no request.
+//! A proxy between the operator and the apiserver that can act between a write and its answer, lose an answer, or
+//! refuse a write. It changes no request.
 
-use std::convert::Infallible;
+use std::collections::HashMap;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -35,12 +37,23 @@ struct Shared {
     plan: Mutex<Plan>,
 }
 
+/// What goes wrong with one write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is committed, and the connection ends without an answer.
+    LoseAnswer,
+    /// It is not forwarded, and answered with this status code.
+    Refuse(u16),
+}
+
 #[derive(Default)]
 struct Plan {
     /// Writes that the apiserver has committed, `METHOD path`.
     writes: Vec<String>,
     /// What to do after how many.
     action: Option<(usize, Action)>,
+    /// By namespace: how many writes there are still to go well, and what then goes wrong once.
+    faults: HashMap<String, (usize, Fault)>,
 }
 
 impl FaultProxy {
@@ -71,6 +84,18 @@ impl FaultProxy {
         self.after_writes(count, move || process::signal(pid, Signal::KILL));
     }
 
+    /// Lets one write in a namespace go wrong: the one after this many from now on.
+    pub fn fault_after(&self, namespace: &str, good: usize, fault: Fault) {
+        if let Ok(mut plan) = self.shared.plan.lock() {
+            plan.faults.insert(namespace.into(), (good, fault));
+        }
+    }
+
+    /// Namespaces whose fault has not happened yet.
+    pub fn faults_left(&self) -> Vec<String> {
+        self.shared.plan.lock().map(|plan| plan.faults.keys().cloned().collect()).unwrap_or_default()
+    }
+
     /// The committed writes, `METHOD path`: no dry runs, events aside.
     pub fn writes(&self) -> Vec<String> {
         self.shared.plan.lock().map(|plan| plan.writes.clone()).unwrap_or_default()
@@ -98,9 +123,13 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn forward(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+async fn forward(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<Response<Body>> {
     let is_write = is_write(&request);
     let what = format!("{} {}", request.method(), request.uri().path());
+    let fault = is_write.then(|| shared.plan.lock().ok()?.fault(request.uri().path())).flatten();
+    if let Some(Fault::Refuse(code)) = fault {
+        return Ok(refusal(code));
+    }
     let answer = match send(&shared.client, request).await {
         Ok(answer) => answer,
         Err(error) => failure(&error),
@@ -111,7 +140,10 @@ async fn forward(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Resp
             action();
         }
     }
-    Ok(answer)
+    match fault {
+        Some(Fault::LoseAnswer) => Err(io::ErrorKind::ConnectionReset.into()),
+        _ => Ok(answer),
+    }
 }
 
 async fn send(client: &Client, request: Request<Incoming>) -> Result<Response<Body>> {
@@ -120,6 +152,24 @@ async fn send(client: &Client, request: Request<Incoming>) -> Result<Response<Bo
     head.headers.remove(header::CONNECTION);
     let body = Body::from(body.collect().await?.to_bytes());
     Ok(client.send(Request::from_parts(head, body)).await?)
+}
+
+/// As the apiserver words it.
+fn refusal(code: u16) -> Response<Body> {
+    let reason = match code {
+        409 => "Conflict",
+        429 => "TooManyRequests",
+        500 => "InternalError",
+        _ => "ServiceUnavailable",
+    };
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "refused by the test",
+        "reason": reason, "code": code,
+    });
+    let mut answer = Response::new(Body::from(status.to_string().into_bytes()));
+    *answer.status_mut() = http::StatusCode::from_u16(code).unwrap_or(http::StatusCode::SERVICE_UNAVAILABLE);
+    answer.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    answer
 }
 
 fn failure(error: &anyhow::Error) -> Response<Body> {
@@ -137,6 +187,19 @@ fn is_write(request: &Request<Incoming>) -> bool {
 }
 
 impl Plan {
+    /// What goes wrong with a write to this path.
+    fn fault(&mut self, path: &str) -> Option<Fault> {
+        let namespace = path.split_once("/namespaces/")?.1.split('/').next()?;
+        let (good, fault) = self.faults.get_mut(namespace)?;
+        if *good > 0 {
+            *good -= 1;
+            return None;
+        }
+        let fault = *fault;
+        self.faults.remove(namespace);
+        Some(fault)
+    }
+
     fn note(&mut self, what: String) -> Option<Action> {
         self.writes.push(what);
         let due = self.action.take_if(|(count, _)| *count <= self.writes.len());

@@ -14,6 +14,7 @@ pub mod etcd;
 pub mod fault;
 pub mod fixture;
 pub mod gobuild;
+pub mod home;
 pub mod image;
 pub mod install;
 pub mod kubelet;
@@ -33,7 +34,7 @@ pub mod wait;
 
 pub use audit::Audit;
 pub use cluster::{Cluster, Namespace};
-pub use fault::FaultProxy;
+pub use fault::{Fault, FaultProxy};
 pub use operator::Operator;
 pub use private::PrivateTestbed;
 pub use wait::{Look, wait_until};
