@@ -75,12 +75,9 @@ async fn tls_secret(
     let name = render::child_name(&key.name, "tls");
     let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &key.namespace);
     let Some(meta) = ctx.cache.get(Kind::Secret, &key.namespace, &name) else {
-        // Without its label the watch does not show it: where status knows one, look by name before making a new key.
-        let known = service
-            .status
-            .as_ref()
-            .is_some_and(|s| s.children.iter().any(|c| c.kind == "Secret" && c.name == name));
-        return Ok(match if known { api.get_opt(&name).await? } else { None } {
+        // Without its label the watch does not show it, and right after a POST whose answer was lost not yet: a second
+        // key would replace the first. So a new key is made only after a look by name.
+        return Ok(match api.get_opt(&name).await? {
             Some(secret) if is_ours(&secret.metadata, service) => TlsSecret::Read(Box::new(secret)),
             Some(_) => TlsSecret::Foreign,
             None => TlsSecret::Absent,
