@@ -3,8 +3,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::core::v1::Namespace as KubeNamespace;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
@@ -16,12 +18,14 @@ use crate::audit::Audit;
 use crate::pki::OPERATOR_USER;
 use crate::progress::not_checked;
 use crate::state::State;
+use crate::wait::{Look, wait_until};
 use crate::{install, lifecycle, users};
 
 /// Namespace that the operator is installed into.
 pub const OPERATOR_NAMESPACE: &str = "hardened-system";
 /// ClusterRole that onboarding binds in a namespace.
 pub const NAMESPACE_ROLE: &str = "hardened-operator-namespace";
+const RIGHTS_LIMIT: Duration = Duration::from_secs(10);
 static NAMES: AtomicU64 = AtomicU64::new(0);
 
 /// A cluster to test against.
@@ -125,9 +129,27 @@ impl Cluster {
 
     /// The first half of onboarding: the operator's rights. With the annotation it begins, so they come before it.
     pub async fn bind(&self, namespace: &Namespace) -> Result<()> {
+        // The binding names a role of the chart.
+        self.install().await?;
         let bindings = Api::<RoleBinding>::namespaced(self.client.clone(), &namespace.name);
         bindings.create(&PostParams::default(), &serde_json::from_value(binding())?).await?;
-        Ok(())
+        self.wait_for_rights(&namespace.name).await
+    }
+
+    /// The authorizer learns of a new binding by a watch of its own: until then the operator would be refused.
+    async fn wait_for_rights(&self, namespace: &str) -> Result<()> {
+        let review: SubjectAccessReview = serde_json::from_value(json!({"spec": {
+            "user": OPERATOR_USER,
+            "resourceAttributes": {"namespace": namespace, "verb": "list", "resource": "secrets"},
+        }}))?;
+        let reviews = Api::<SubjectAccessReview>::all(self.client.clone());
+        wait_until(RIGHTS_LIMIT, "the operator's rights in a new namespace", async || {
+            match reviews.create(&PostParams::default(), &review).await {
+                Ok(answer) if answer.status.as_ref().is_some_and(|status| status.allowed) => Look::Done(()),
+                other => Look::NotYet(format!("{other:?}")),
+            }
+        })
+        .await
     }
 
     /// The second half: the hosts that services there may use.
