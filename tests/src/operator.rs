@@ -29,7 +29,7 @@ pub struct Operator {
     options: Options,
     admin: SocketAddr,
     log: PathBuf,
-    _turn: File,
+    _turn: Option<File>,
 }
 
 /// How to start it.
@@ -41,6 +41,8 @@ pub struct Options {
     pub args: Vec<String>,
     /// More environment.
     pub env: Vec<(String, String)>,
+    /// Runs beside another operator of the same test instead of waiting for its turn.
+    pub beside: bool,
 }
 
 impl Operator {
@@ -59,7 +61,7 @@ impl Operator {
     /// Starts it without waiting until it is ready, for tests in which it dies early.
     pub async fn launch(cluster: &Cluster, mut options: Options) -> Result<Self> {
         cluster.install().await?;
-        let turn = turn(cluster).await?;
+        let turn = if options.beside { None } else { Some(turn(cluster).await?) };
         if options.kubeconfig.is_none() {
             options.kubeconfig = Some(cluster.operator_kubeconfig()?);
         }

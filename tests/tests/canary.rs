@@ -1,0 +1,116 @@
+//! Does a private key, or a piece of one, ever reach a place where somebody without the right to read Secrets sees it?
+
+use anyhow::{Context, Result};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::events::v1::Event;
+use kube::Api;
+use kube::api::{ListParams, Patch, PatchParams};
+use render::Kind;
+use serde_json::json;
+use testbed::certificate::{self, CA_SECRET};
+use testbed::fixture::{Service, example};
+use testbed::home::home;
+use testbed::operator::Options;
+use testbed::{Cluster, Look, Operator, wait_until};
+use x509_parser::pem::parse_x509_pem;
+
+/// As much of a secret as nobody writes by accident.
+const PIECE: usize = 12;
+
+#[tokio::test]
+async fn no_byte_of_a_key_reaches_logs_events_status_metrics_or_other_objects() -> Result<()> {
+    let cluster = Cluster::get().await?;
+    let (home, namespace) = (home(&cluster, "home").await?, cluster.namespace("canary").await?);
+    let options = Options {
+        args: vec!["--namespace".into(), home.name.clone()],
+        env: vec![("RUST_LOG".into(), "trace".into())],
+        ..Options::default()
+    };
+    let mut operator = Operator::start_with(&cluster, options).await?;
+    let service = Service::create(&cluster, &namespace.name, &example("studio")?).await?;
+    service.made().await?;
+    let first = certificate::tls_secret(&cluster.client, &namespace.name, "studio").await?;
+    // A Secret that cannot be read is what parsers like to quote.
+    let api = Api::<Secret>::namespaced(cluster.client.clone(), &namespace.name);
+    let broken = Patch::Merge(json!({"data": {"tls.crt": ""}, "stringData": {"planted": "value"}}));
+    api.patch("studio-tls", &PatchParams::default(), &broken).await?;
+    let second = wait_until(std::time::Duration::from_secs(10), "a new certificate", async || {
+        match api.get("studio-tls").await {
+            Ok(now) if key(&now).ok() != key(&first).ok() => Look::Done(now),
+            other => Look::NotYet(format!("{:?}", other.map(|secret| secret.metadata))),
+        }
+    })
+    .await?;
+    service.made().await?;
+    let (_, metrics) = operator.get("/metrics").await?;
+    operator.stop().await?;
+
+    let own = Api::<Secret>::namespaced(cluster.client.clone(), &home.name);
+    let hmac = own.get("hardened-operator-hmac").await?.data.context("no data")?["key"].0.clone();
+    let keys = [
+        ("old TLS", key(&first)?),
+        ("new TLS", key(&second)?),
+        ("CA", key(&own.get(CA_SECRET).await?)?),
+        ("HMAC", hmac),
+    ];
+    let pieces: Vec<_> =
+        keys.iter().flat_map(|(name, key)| pieces(key).into_iter().map(move |p| (*name, p))).collect();
+    let found = |text: &str| pieces.iter().find(|(_, piece)| text.contains(piece)).map(|(name, _)| *name);
+    // The search itself works: it finds every key where it belongs.
+    assert_eq!(found(&serde_json::to_string(&second)?), Some("new TLS"));
+    assert_eq!(found(&format!("{:?}", keys[3].1)), Some("HMAC"), "as Debug prints bytes");
+
+    let log = operator.log();
+    assert!(log.contains(r#""level":"TRACE""#), "the log does not trace");
+    let places =
+        [("log", log), ("metrics", metrics), ("status", serde_json::to_string(&service.get().await?)?)];
+    for (place, text) in places.into_iter().chain(objects(&cluster, &service).await?) {
+        assert_eq!(found(&text), None, "a key is in the {place}");
+    }
+    Ok(())
+}
+
+/// Everything in the namespace that others may read.
+async fn objects(cluster: &Cluster, service: &Service) -> Result<Vec<(&'static str, String)>> {
+    let events = Api::<Event>::namespaced(cluster.client.clone(), &service.namespace)
+        .list(&ListParams::default())
+        .await?;
+    assert!(!events.items.is_empty(), "no events to search");
+    let mut texts = vec![("events", serde_json::to_string(&events.items)?)];
+    for (kind, child) in service.children().await? {
+        if kind != Kind::Secret {
+            texts.push((kind.as_str(), child.to_string()));
+        }
+    }
+    Ok(texts)
+}
+
+fn key(secret: &Secret) -> Result<Vec<u8>> {
+    Ok(secret.data.as_ref().context("no data")?["tls.key"].0.clone())
+}
+
+/// Pieces of what is secret in a key. In a PEM of P-256 (RFC 5915 in RFC 5208) that is the scalar: what stands before
+/// it is the same in every key, and what follows is public.
+fn pieces(key: &[u8]) -> Vec<String> {
+    match parse_x509_pem(key) {
+        Ok((_, pem)) => [forms(&pem.contents[36..68]), forms(&key[78..120])].concat(),
+        Err(_) => forms(key),
+    }
+}
+
+/// Pieces of bytes as text, as base64 (as in the JSON of a Secret), as hexadecimal and as Debug prints bytes.
+fn forms(bytes: &[u8]) -> Vec<String> {
+    let base64 = serde_json::to_value(ByteString(bytes.to_vec())).unwrap();
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let texts = [base64.as_str().unwrap().trim_end_matches('='), &*hex].map(str::to_owned);
+    let lines = String::from_utf8(bytes.to_vec()).unwrap_or_default();
+    let texts = texts.into_iter().chain(lines.lines().map(str::to_owned));
+    let mut all: Vec<_> = texts.flat_map(|text| cut(&text)).collect();
+    all.extend(bytes.chunks_exact(PIECE / 2).map(|chunk| format!("{chunk:?}").replace(['[', ']'], "")));
+    all
+}
+
+fn cut(text: &str) -> Vec<String> {
+    text.as_bytes().chunks_exact(PIECE).map(|piece| String::from_utf8_lossy(piece).into_owned()).collect()
+}
