@@ -68,9 +68,11 @@ pub async fn apply(
         applied.outcomes.push(outcome);
     }
     prune(pass, &wanted).await?;
-    if let Tls::Keep(leaf) | Tls::Content { leaf, .. } = tls {
-        applied.tls = Some(mint::tls_status(pass.ctx, pass.service, leaf));
-    }
+    applied.tls = match tls {
+        Tls::Keep(leaf) | Tls::Content { leaf, .. } => Some(mint::tls_status(pass.ctx, pass.service, leaf)),
+        // The certificate that is in use stays in use, and its end must stay in sight.
+        Tls::Unavailable(_) => pass.service.status.as_ref().and_then(|status| status.tls.clone()),
+    };
     applied.deployment = deployment(pass);
     Ok(applied)
 }

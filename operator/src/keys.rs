@@ -23,6 +23,8 @@ pub const KEY_IDS: &str = "hardened-operator-keys";
 pub struct Keys {
     /// Signs leaf certificates; `None` when its Secret is gone.
     pub ca: Option<Ca>,
+    /// The CA's certificate (PEM), which clients go on trusting also when the key is gone.
+    pub bundle: String,
     hmac: SecretSlice<u8>,
     hmac_id: String,
 }
@@ -48,12 +50,15 @@ impl Keys {
         let key = hmac.data.as_ref().and_then(|d| d.get("key")).filter(|k| k.0.len() >= 32);
         let key = key.ok_or(Error::KeyUnusable(HMAC_SECRET))?.0.clone();
         let hmac_id = fingerprint(&key);
+        let recorded = marker.and_then(|m| m.data).unwrap_or_default();
+        let bundle = ca.as_ref().map(|ca| &ca.pem).or(recorded.get("ca.crt")).cloned().unwrap_or_default();
         if first {
             let ids = ConfigMap {
                 metadata: named(KEY_IDS),
                 data: Some(
                     [
                         ("ca", ca.as_ref().map(|c| c.id.clone()).unwrap_or_default()),
+                        ("ca.crt", bundle.clone()),
                         ("hmac", hmac_id.clone()),
                     ]
                     .map(|(k, v)| (k.to_owned(), v))
@@ -65,16 +70,16 @@ impl Keys {
                 Err(kube::Error::Api(s)) if s.is_already_exists() => {}
                 other => drop(other?),
             }
-        } else if let (Some(marker), Some(ca)) = (marker.and_then(|m| m.data), &ca)
-            && marker.get("ca").is_some_and(|id| *id != ca.id)
+        } else if let Some(ca) = &ca
+            && recorded.get("ca").is_some_and(|id| *id != ca.id)
         {
             tracing::warn!(
                 ca = ca.id,
-                recorded = marker.get("ca"),
+                recorded = recorded.get("ca"),
                 "the CA differs from the one recorded at first start"
             );
         }
-        Ok(Self { ca, hmac: SecretSlice::from(key), hmac_id })
+        Ok(Self { ca, bundle, hmac: SecretSlice::from(key), hmac_id })
     }
 
     /// `v1:KEYID:HMAC` over named inputs; it tells that something changed and gives nothing away about what (E2).

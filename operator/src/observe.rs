@@ -49,7 +49,7 @@ pub async fn observe(
     let facts = Facts {
         settings: ctx.settings.clone(),
         allowed_hosts: namespace.allowed_hosts.unwrap_or_default(),
-        ca_bundle: ctx.keys.ca.as_ref().map(|ca| ca.pem.clone()).unwrap_or_default(),
+        ca_bundle: ctx.keys.bundle.clone(),
         restart_hash: String::new(),
     };
     let expected = mint::expected(ctx, service, &facts);
