@@ -1,4 +1,4 @@
-//! Do the pods of every example start where Pod Security `restricted` is enforced? Asked of the real ReplicaSets.
+//! Do the pods of every example start where Pod Security `restricted` is enforced? Asked of the real `ReplicaSets`.
 
 use std::time::Duration;
 
@@ -75,7 +75,7 @@ async fn admitted(cluster: &Cluster, namespace: &str) -> Result<()> {
     .await?
 }
 
-/// Makes what a user must bring along: labelled Secrets, a PriorityClass.
+/// Makes what a user must bring along: labelled Secrets, a `PriorityClass`.
 async fn prepare(cluster: &Cluster, namespace: &str, service: &HardenedService) -> Result<()> {
     let secrets = Api::<Secret>::namespaced(cluster.client.clone(), namespace);
     for (_, name) in render::referenced_secrets(service) {
