@@ -101,9 +101,9 @@ fn pieces(key: &[u8]) -> Vec<String> {
 
 /// Pieces of bytes as text, as base64 (as in the JSON of a Secret), as hexadecimal and as Debug prints bytes.
 fn forms(bytes: &[u8]) -> Vec<String> {
-    let base64 = serde_json::to_value(ByteString(bytes.to_vec())).unwrap();
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let texts = [base64.as_str().unwrap().trim_end_matches('='), &*hex].map(str::to_owned);
+    let base64 = json!(ByteString(bytes.to_vec()));
+    let hex = bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+    let texts = [base64.as_str().unwrap_or_default().trim_end_matches('='), &*hex].map(str::to_owned);
     let lines = String::from_utf8(bytes.to_vec()).unwrap_or_default();
     let texts = texts.into_iter().chain(lines.lines().map(str::to_owned));
     let mut all: Vec<_> = texts.flat_map(|text| cut(&text)).collect();
