@@ -14,10 +14,11 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
     runtime::{
         controller::{Action, Config as QueueConfig, Error as QueueError, applier},
-        reflector,
+        reflector::{self, ObjectRef},
     },
 };
 use render::{Kind, Settings};
+use tokio::sync::Semaphore;
 
 use crate::{
     Context, Run, admin,
@@ -58,6 +59,7 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
         cache: Cache::default(),
         services: store.clone(),
         written: std::sync::Mutex::default(),
+        turns: Semaphore::new(args.concurrency.into()),
         metrics: Metrics::default(),
     });
     let (sender, requests) = mpsc::unbounded();
@@ -73,6 +75,9 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
         () = pending.done() => tracing::info!("every list has arrived"),
         () = stop.clone() => return Ok(()),
     }
+    tokio::spawn(end_turns(ctx.clone(), stop.clone()));
+    // The queue's own limit holds what waits in a hash set and takes the first of it, so that under load the same
+    // services wait again and again. A semaphore is served in the order of asking.
     let passes = applier(
         |service: Arc<Guarded>, ctx: Arc<Context>| pass(service, ctx).boxed(),
         |_, error: &Error, _| {
@@ -82,15 +87,26 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
         ctx.clone(),
         store,
         requests.map(Ok::<_, Error>).take_until(stop),
-        QueueConfig::default().concurrency(args.concurrency),
+        QueueConfig::default(),
     );
     passes.for_each(|result| async move { log(result) }).await;
     tracing::info!("stopped");
     admin.await.context("admin server")?.context("admin server")
 }
 
+/// What waits for its turn when the operator is asked to end does not get one.
+async fn end_turns(ctx: Arc<Context>, stop: impl Future<Output = ()>) {
+    stop.await;
+    ctx.turns.close();
+}
+
 /// One pass with its measurements.
 async fn pass(service: Arc<Guarded>, ctx: Arc<Context>) -> Result<Action, Error> {
+    let Ok(_turn) = ctx.turns.acquire().await else { return Ok(Action::await_change()) };
+    // It may have changed or gone while it waited.
+    let Some(service) = ctx.services.get(&ObjectRef::from_obj(&*service)) else {
+        return Ok(Action::await_change());
+    };
     let start = Instant::now();
     let result = match &service.0 {
         Ok(service) => reconcile(Arc::new(service.clone()), &ctx).await,

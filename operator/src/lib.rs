@@ -41,6 +41,8 @@ pub struct Context {
     cache: cache::Cache,
     services: Store<watch::Guarded>,
     written: Mutex<HashMap<cache::Key, Arc<HardenedService>>>,
+    /// Passes that may run at once.
+    turns: tokio::sync::Semaphore,
     metrics: metrics::Metrics,
     events: events::Events,
 }

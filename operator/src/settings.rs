@@ -36,6 +36,6 @@ pub struct Run {
     #[arg(long, env = "HARDENED_KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// Services that are worked on at once.
-    #[arg(long, env = "HARDENED_CONCURRENCY", default_value_t = 8)]
+    #[arg(long, env = "HARDENED_CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     pub concurrency: u16,
 }

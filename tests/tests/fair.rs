@@ -1,0 +1,43 @@
+//! Does a service that waits get its turn, however many others change meanwhile?
+
+use anyhow::{Context, Result};
+use testbed::fixture::{Service, example};
+use testbed::operator::Options;
+use testbed::{Cluster, FaultProxy, Operator};
+
+/// Far more than get a turn while they are made.
+const SERVICES: usize = 40;
+/// The queue may swap those that come within a few milliseconds.
+const SWAPPED: usize = 6;
+
+#[tokio::test]
+async fn services_are_served_in_the_order_in_which_they_came() -> Result<()> {
+    let cluster = Cluster::get().await?;
+    let proxy = FaultProxy::start(&cluster).await?;
+    let one_at_a_time = vec!["--concurrency".into(), "1".into()];
+    let options = Options { kubeconfig: Some(proxy.kubeconfig()), args: one_at_a_time, ..Options::default() };
+    let _operator = Operator::start_with(&cluster, options).await?;
+    let namespace = cluster.namespace("fair").await?;
+    let mut services = Vec::new();
+    for index in 0..SERVICES {
+        let mut service = example("minimal-development")?;
+        service.metadata.name = Some(format!("fair{index}"));
+        services.push(Service::create(&cluster, &namespace.name, &service).await?);
+    }
+    for service in &services {
+        service.made().await?;
+    }
+    // The last write of a pass is the status, and its path has the name.
+    let statuses: Vec<_> = proxy.writes().into_iter().filter(|write| write.ends_with("/status")).collect();
+    let mut first = Vec::new();
+    for service in &services {
+        let path = format!("/{}/status", service.name);
+        first.push(statuses.iter().position(|write| write.ends_with(&path)).context("no status")?);
+    }
+    let mut order: Vec<_> = (0..SERVICES).collect();
+    order.sort_by_key(|index| first[*index]);
+    for (place, index) in order.iter().enumerate() {
+        assert!(place.abs_diff(*index) <= SWAPPED, "service {index} was served as {place}: {order:?}");
+    }
+    Ok(())
+}
