@@ -14,6 +14,8 @@ own_cluster() {
     quietly "building the testbed and the plugin" cargo build --locked -p testbed -p cli
     hack/images.sh
     step "a cluster: etcd, Kubernetes 1.37, containerd and one node, all real"
+    # `up` needs no kubectl and helm, the rest of this script does.
+    target/debug/testbed build
     target/debug/testbed up
     use_clients
     KUBECONFIG=$(realpath "${TESTBED_STATE:-.testbed}")/kubeconfig
