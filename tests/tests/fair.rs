@@ -18,6 +18,8 @@ async fn services_are_served_in_the_order_in_which_they_came() -> Result<()> {
     let options = Options { kubeconfig: Some(proxy.kubeconfig()), args: one_at_a_time, ..Options::default() };
     let _operator = Operator::start_with(&cluster, options).await?;
     let namespace = cluster.namespace("fair").await?;
+    // Until the list of the namespace's Secrets has arrived, services wait for it and then come all at once.
+    Service::create(&cluster, &namespace.name, &example("minimal-development")?).await?.made().await?;
     let mut services = Vec::new();
     for index in 0..SERVICES {
         let mut service = example("minimal-development")?;
