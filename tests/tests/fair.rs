@@ -7,8 +7,9 @@ use testbed::{Cluster, FaultProxy, Operator};
 
 /// Far more than get a turn while they are made.
 const SERVICES: usize = 40;
-/// The queue may swap those that come within a few milliseconds.
-const SWAPPED: usize = 6;
+/// Places by which a service may be served early or late, on average. What arrives within one millisecond has no order
+/// in the queue, and a busy machine delivers a dozen at once; served at random the average is 13, give or take 1.3.
+const DISPLACED: usize = 6;
 
 #[tokio::test]
 async fn services_are_served_in_the_order_in_which_they_came() -> Result<()> {
@@ -38,8 +39,8 @@ async fn services_are_served_in_the_order_in_which_they_came() -> Result<()> {
     }
     let mut order: Vec<_> = (0..SERVICES).collect();
     order.sort_by_key(|index| first[*index]);
-    for (place, index) in order.iter().enumerate() {
-        assert!(place.abs_diff(*index) <= SWAPPED, "service {index} was served as {place}: {order:?}");
-    }
+    let displaced: usize = order.iter().enumerate().map(|(place, index)| place.abs_diff(*index)).sum();
+    println!("displaced by {displaced} places in all: {order:?}");
+    assert!(displaced <= DISPLACED * SERVICES, "displaced by {displaced} places in all: {order:?}");
     Ok(())
 }
