@@ -78,6 +78,8 @@ pub enum Reason {
     CaLost,
     /// A request to the API server failed; the operator tries again.
     ApiError,
+    /// A pass over the resource hung or ended in a bug; the operator tries again, and its log says where. Report it.
+    InternalError,
 }
 
 impl Reason {
@@ -98,6 +100,7 @@ impl Reason {
             Self::Held => "Held",
             Self::CaLost => "CaLost",
             Self::ApiError => "ApiError",
+            Self::InternalError => "InternalError",
         }
     }
 

@@ -5,24 +5,18 @@ use std::{future::Future, net::SocketAddr, sync::Arc};
 use actix_web::{App, HttpResponse, HttpServer, web};
 use tokio::task::JoinHandle;
 
-use crate::{Context, watch::Pending};
-
-struct State {
-    ctx: Arc<Context>,
-    pending: Pending,
-}
+use crate::view::{Phase, View};
 
 /// Serves until `stop` resolves.
 pub fn serve(
     bind: SocketAddr,
-    ctx: Arc<Context>,
-    pending: Pending,
+    view: Arc<View>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<JoinHandle<std::io::Result<()>>> {
-    let state = web::Data::new(State { ctx, pending });
+    let view = web::Data::from(view);
     let server = HttpServer::new(move || {
         App::new()
-            .app_data(state.clone())
+            .app_data(view.clone())
             .route("/livez", web::get().to(livez))
             .route("/readyz", web::get().to(readyz))
             .route("/metrics", web::get().to(metrics))
@@ -39,21 +33,26 @@ async fn livez() -> HttpResponse {
     HttpResponse::Ok().body("ok")
 }
 
-/// Ready when every list has arrived. A lost CA does not take the operator out of service: what runs is still guarded.
-async fn readyz(state: web::Data<State>) -> HttpResponse {
-    let missing = state.pending.missing();
-    let lists = if missing.is_empty() { "ok".into() } else { format!("waiting for {}", missing.join(", ")) };
-    let ca = if state.ctx.keys.ca.is_some() { "ok" } else { "lost" };
-    let body = format!("lists: {lists}\nca: {ca}\n");
-    if missing.is_empty() {
-        HttpResponse::Ok().body(body)
-    } else {
-        HttpResponse::ServiceUnavailable().body(body)
-    }
+/// Ready is a leader whose lists have arrived, and whoever stands by for one. A lost CA does not take the operator out of
+/// service: what runs is still guarded.
+async fn readyz(view: web::Data<View>) -> HttpResponse {
+    let (ready, body) = match view.phase() {
+        Phase::Starting => (false, "starting\n".into()),
+        Phase::Standby(holder) => (true, format!("standby: {holder} leads\n")),
+        Phase::Unable(why) => (false, format!("{why}\n")),
+        Phase::Leading { pending, ca } => {
+            let missing = pending.missing();
+            let lists =
+                if missing.is_empty() { "ok".into() } else { format!("waiting for {}", missing.join(", ")) };
+            let ca = if ca { "ok" } else { "lost" };
+            (missing.is_empty(), format!("lists: {lists}\nca: {ca}\n"))
+        }
+    };
+    if ready { HttpResponse::Ok().body(body) } else { HttpResponse::ServiceUnavailable().body(body) }
 }
 
-async fn metrics(state: web::Data<State>) -> HttpResponse {
+async fn metrics(view: web::Data<View>) -> HttpResponse {
     HttpResponse::Ok()
         .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
-        .body(state.ctx.metrics.text())
+        .body(view.metrics.text())
 }

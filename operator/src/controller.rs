@@ -1,97 +1,130 @@
-//! Starts keys, watches, queue and the admin server, and ends them in order.
+//! One term of leadership: keys, watches, the queue and its passes, from fresh lists to an orderly end.
 
 use std::{
     future::Future,
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
+use crds::{HardenedService, Reason};
 use futures::{FutureExt, StreamExt, channel::mpsc};
 use k8s_openapi::jiff::Timestamp;
 use kube::{
-    Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
+    Client, ResourceExt,
     runtime::{
         controller::{Action, Config as QueueConfig, Error as QueueError, applier},
         reflector::{self, ObjectRef},
     },
 };
-use render::{Kind, Settings};
-use tokio::sync::Semaphore;
+use render::{Applied, Facts, Kind, Problem, Settings};
+use tokio::task::JoinSet;
 
 use crate::{
-    Context, Run, admin,
+    Context, Run,
+    backoff::{self, Backoff},
     cache::Cache,
     error::Error,
     events::Events,
+    gate::Closed,
+    key_of,
     keys::Keys,
-    metrics::{Metrics, Outcome},
-    reconcile::reconcile,
+    metrics::Outcome,
+    reconcile::{Next, reconcile},
+    report::report,
+    turns::Turns,
+    view::View,
     watch::{self, Guarded, Pending, Queue},
 };
 
-/// Pause before a failed pass is tried again.
-const RETRY: Duration = Duration::from_secs(5);
+/// A pass that takes longer is given up, so that a service that hangs keeps its turn no longer than this (B3).
+const DEADLINE: Duration = Duration::from_secs(30);
+/// For the status that tells of a pass that was given up.
+const LAST_WORD: Duration = Duration::from_secs(5);
+/// Pause between attempts to read the operator's keys.
+const KEYS_RETRY: Duration = Duration::from_secs(2);
 
-/// Runs the operator until SIGTERM or SIGINT.
-pub async fn run(args: Run) -> anyhow::Result<()> {
-    let settings = read_settings(&args)?;
-    let config = client_config(&args).await?;
-    let client = Client::try_from(config).context("building the Kubernetes client")?;
-    let keys = Keys::load(&client, &args.namespace, Timestamp::now())
-        .await
-        .context("loading the operator's keys")?;
-    if keys.ca.is_none() {
-        tracing::error!(
-            secret = crate::keys::CA_SECRET,
-            "the CA is gone; no certificate is issued until it is restored"
-        );
-    }
+/// What a term starts from.
+pub struct Term<'a> {
+    /// Writes through the fence of this term.
+    pub client: Client,
+    /// Command line.
+    pub args: &'a Run,
+    /// The platform's settings.
+    pub settings: Settings,
+    /// Where the process shows itself.
+    pub view: Arc<View>,
+}
+
+/// Works until `stop` resolves. Dropped before, everything that it started ends with it.
+pub async fn serve(
+    term: Term<'_>,
+    stop: impl Future<Output = ()> + Send + Clone + 'static,
+) -> anyhow::Result<()> {
+    let keys = tokio::select! {
+        keys = load_keys(&term) => keys?,
+        () = stop.clone() => return Ok(()),
+    };
+    let ca = keys.ca.is_some();
     let (store, writer) = reflector::store();
-    let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| crds::MANAGER.into());
     let ctx = Arc::new(Context {
-        events: Events::new(client.clone(), instance),
-        client,
-        namespace: args.namespace.clone(),
-        settings,
+        events: Events::new(term.client.clone(), term.args.instance()),
+        client: term.client,
+        namespace: term.args.namespace.clone(),
+        settings: term.settings,
         keys: Arc::new(keys),
         cache: Cache::default(),
         services: store.clone(),
         written: std::sync::Mutex::default(),
-        turns: Semaphore::new(args.concurrency.into()),
-        metrics: Metrics::default(),
+        turns: Turns::new(term.args.concurrency.into()),
+        backoff: Backoff::default(),
+        metrics: term.view.metrics.clone(),
     });
     let (sender, requests) = mpsc::unbounded();
     let (queue, pending) = (Queue(sender), Pending::new());
-    tokio::spawn(watch::services(ctx.clone(), queue.clone(), pending.clone(), writer));
-    tokio::spawn(watch::namespaces(ctx.clone(), queue.clone(), pending.clone(), store.clone()));
+    let mut watches = JoinSet::new();
+    watches.spawn(watch::services(ctx.clone(), queue.clone(), pending.clone(), writer));
+    watches.spawn(watch::namespaces(ctx.clone(), queue.clone(), pending.clone(), store.clone()));
     for kind in Kind::ALL.into_iter().filter(|k| *k != Kind::Secret) {
-        tokio::spawn(watch::children(ctx.clone(), queue.clone(), pending.clone(), kind));
+        watches.spawn(watch::children(ctx.clone(), queue.clone(), pending.clone(), kind));
     }
-    let stop = shutdown().shared();
-    let admin = admin::serve(args.admin_bind, ctx.clone(), pending.clone(), stop.clone())?;
+    term.view.lead(pending.clone(), ca);
     tokio::select! {
         () = pending.done() => tracing::info!("every list has arrived"),
         () = stop.clone() => return Ok(()),
     }
-    tokio::spawn(end_turns(ctx.clone(), stop.clone()));
-    // The queue's own limit holds what waits in a hash set and takes the first of it, so that under load the same
-    // services wait again and again. A semaphore is served in the order of asking.
+    watches.spawn(end_turns(ctx.clone(), stop.clone()));
     let passes = applier(
         |service: Arc<Guarded>, ctx: Arc<Context>| pass(service, ctx).boxed(),
-        |_, error: &Error, _| {
-            tracing::warn!(%error, "pass failed");
-            Action::requeue(RETRY)
-        },
-        ctx.clone(),
+        |service: Arc<Guarded>, error: &Error, ctx: Arc<Context>| failed(&service, error, &ctx),
+        ctx,
         store,
         requests.map(Ok::<_, Error>).take_until(stop),
         QueueConfig::default(),
     );
     passes.for_each(|result| async move { log(result) }).await;
-    tracing::info!("stopped");
-    admin.await.context("admin server")?.context("admin server")
+    Ok(())
+}
+
+/// The keys, with patience for an API server that does not answer; a lost key ends the process.
+async fn load_keys(term: &Term<'_>) -> anyhow::Result<Keys> {
+    loop {
+        match Keys::load(&term.client, &term.args.namespace, Timestamp::now()).await {
+            Ok(keys) => {
+                if keys.ca.is_none() {
+                    tracing::error!(
+                        secret = crate::keys::CA_SECRET,
+                        "the CA is gone; no certificate is issued until it is restored"
+                    );
+                }
+                return Ok(keys);
+            }
+            Err(error @ Error::Api(_)) => tracing::warn!(%error, "loading the operator's keys; trying again"),
+            Err(error) => return Err(error).context("loading the operator's keys"),
+        }
+        tokio::time::sleep(KEYS_RETRY).await;
+    }
 }
 
 /// What waits for its turn when the operator is asked to end does not get one.
@@ -100,22 +133,70 @@ async fn end_turns(ctx: Arc<Context>, stop: impl Future<Output = ()>) {
     ctx.turns.close();
 }
 
-/// One pass with its measurements.
+/// One pass, when its turn has come.
 async fn pass(service: Arc<Guarded>, ctx: Arc<Context>) -> Result<Action, Error> {
-    let Ok(_turn) = ctx.turns.acquire().await else { return Ok(Action::await_change()) };
+    // The queue's own limit would hold what waits in a hash set and take the first of it, so that under load the same
+    // services wait again and again.
+    let namespace = service.namespace().unwrap_or_default();
+    let Some(_turn) = ctx.turns.take(&namespace).await else { return Ok(Action::await_change()) };
     // It may have changed or gone while it waited.
     let Some(service) = ctx.services.get(&ObjectRef::from_obj(&*service)) else {
         return Ok(Action::await_change());
     };
+    // On the heap, so that the thousands that may wait above are small.
+    Box::pin(measured(&service, &ctx)).await
+}
+
+async fn measured(service: &Guarded, ctx: &Context) -> Result<Action, Error> {
     let start = Instant::now();
     let result = match &service.0 {
-        Ok(service) => reconcile(Arc::new(service.clone()), &ctx).await,
+        Ok(service) => isolated(service, ctx).await,
         Err(invalid) => Err(Error::Unreadable(Box::new(invalid.clone()))),
     };
     ctx.metrics.duration.observe(start.elapsed().as_secs_f64());
     let label = result.as_ref().err().map_or("ok", |e| e.class().as_str());
     ctx.metrics.reconciles.get_or_create(&Outcome { result: label }).inc();
-    result
+    let key = key_of(service);
+    Ok(match result? {
+        Next::Change => Action::await_change(),
+        Next::After(wait) => {
+            ctx.backoff.clear(&key);
+            Action::requeue(wait)
+        }
+        Next::Refused => Action::requeue(ctx.backoff.next(&key, backoff::REFUSED)),
+    })
+}
+
+/// A pass that panics or hangs ends here, and its service says so.
+async fn isolated(service: &HardenedService, ctx: &Context) -> Result<Next, Error> {
+    let work = reconcile(Arc::new(service.clone()), ctx);
+    let error = match AssertUnwindSafe(tokio::time::timeout(DEADLINE, work)).catch_unwind().await {
+        Ok(Ok(result)) => return result,
+        Ok(Err(_)) => Error::Deadline(DEADLINE),
+        Err(_) => Error::Panic,
+    };
+    let problem = Problem {
+        reason: Reason::InternalError,
+        message: format!("{error}; what runs keeps running, and the operator tries again"),
+    };
+    let applied = Applied { blocked: Some(problem), ..Applied::default() };
+    let service = ctx.newest(Arc::new(service.clone()));
+    let status = render::status(&service, &applied, &Facts::default(), Timestamp::now());
+    // Best effort: the error itself is logged and counted in any case.
+    let _ = tokio::time::timeout(LAST_WORD, report(ctx, &service, status)).await;
+    Err(error)
+}
+
+/// When a pass that ended in an error is tried again.
+fn failed(service: &Guarded, error: &Error, ctx: &Context) -> Action {
+    let key = key_of(service);
+    let wait = match error {
+        // The server has said when.
+        Error::Closed(Closed::Throttled(left)) => *left + Backoff::spread(),
+        _ => ctx.backoff.next(&key, backoff::ERROR),
+    };
+    tracing::warn!(%error, namespace = key.namespace, service = key.name, ?wait, "pass failed");
+    Action::requeue(wait)
 }
 
 fn log<T>(result: Result<T, QueueError<Error, Error>>) {
@@ -123,38 +204,5 @@ fn log<T>(result: Result<T, QueueError<Error, Error>>) {
         // A request for a service that is gone meanwhile.
         Ok(_) | Err(QueueError::ObjectNotFound(_) | QueueError::ReconcilerFailed(..)) => {}
         Err(error) => tracing::warn!(%error, "queue"),
-    }
-}
-
-fn read_settings(args: &Run) -> anyhow::Result<Settings> {
-    let Some(path) = &args.settings else { return Ok(Settings::default()) };
-    let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    serde_saphyr::from_str(&text).with_context(|| format!("{} is not valid settings YAML", path.display()))
-}
-
-async fn client_config(args: &Run) -> anyhow::Result<Config> {
-    match &args.kubeconfig {
-        Some(path) => {
-            let kubeconfig =
-                Kubeconfig::read_from(path).with_context(|| format!("reading {}", path.display()))?;
-            Ok(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)
-        }
-        None => Config::infer().await.context("no service account and no kubeconfig; set --kubeconfig"),
-    }
-}
-
-/// Resolves at SIGTERM (the kubelet) or SIGINT (a terminal).
-fn shutdown() -> impl Future<Output = ()> + Send {
-    use tokio::signal::unix::{SignalKind, signal};
-    let terminate = signal(SignalKind::terminate());
-    let interrupt = signal(SignalKind::interrupt());
-    async move {
-        match (terminate, interrupt) {
-            (Ok(mut terminate), Ok(mut interrupt)) => {
-                tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-            }
-            // Without signals the process still ends by SIGKILL, and every state is safe to be killed in.
-            _ => std::future::pending().await,
-        }
     }
 }

@@ -1,8 +1,12 @@
 //! What can go wrong in a pass, by what the operator does next.
 
+use std::time::Duration;
+
 use crds::Reason;
 use kube::core::Status;
 use render::Problem;
+
+use crate::gate::Closed;
 
 /// An error that ends a pass; the queue tries again with backoff.
 #[derive(Debug, thiserror::Error)]
@@ -10,6 +14,15 @@ pub enum Error {
     /// A request to the API server failed.
     #[error("request to the API server: {0}")]
     Api(Box<kube::Error>),
+    /// A request was not sent.
+    #[error(transparent)]
+    Closed(Closed),
+    /// A pass took too long.
+    #[error("a pass took longer than {0:?}")]
+    Deadline(Duration),
+    /// A pass ended in a panic; the log says where.
+    #[error("a pass ended in an internal error, which the operator's log tells more about")]
+    Panic,
     /// A key that once existed is gone.
     #[error("secret {0} is gone from the operator's namespace; restore it from the backup")]
     KeyLost(&'static str),
@@ -32,7 +45,7 @@ pub enum Error {
 
 impl From<kube::Error> for Error {
     fn from(error: kube::Error) -> Self {
-        Self::Api(Box::new(error))
+        Closed::of(&error).map_or_else(|| Self::Api(Box::new(error)), Self::Closed)
     }
 }
 
@@ -65,10 +78,10 @@ impl Error {
     /// Its class.
     pub const fn class(&self) -> Class {
         match self {
-            Self::Api(_) => Class::Api,
+            Self::Api(_) | Self::Closed(_) => Class::Api,
             Self::KeyLost(_) | Self::KeyUnusable(_) | Self::Pki(_) => Class::Pki,
             Self::Unreadable(_) => Class::Resource,
-            Self::Random | Self::Task(_) => Class::Internal,
+            Self::Random | Self::Task(_) | Self::Deadline(_) | Self::Panic => Class::Internal,
         }
     }
 }

@@ -132,7 +132,9 @@ fn event_name(service: &HardenedService, happening: &Happening<'_>) -> String {
 
 /// Severity of a reason.
 pub fn severity(reason: Reason) -> Severity {
-    if reason.needs_user() || matches!(reason, Reason::RolloutFailed | Reason::ApiError) {
+    if reason.needs_user()
+        || matches!(reason, Reason::RolloutFailed | Reason::ApiError | Reason::InternalError)
+    {
         Severity::Warning
     } else {
         Severity::Normal

@@ -2,13 +2,17 @@
 
 mod admin;
 mod apply;
+mod backoff;
 mod cache;
 mod compare;
 mod controller;
 mod drift;
 mod error;
 mod events;
+mod fence;
+mod gate;
 mod keys;
+mod lease;
 mod metrics;
 mod mint;
 mod observe;
@@ -16,7 +20,12 @@ mod ownership;
 mod pki;
 mod reconcile;
 mod report;
+mod run;
+#[cfg(debug_assertions)]
+mod seeded;
 mod settings;
+mod turns;
+mod view;
 mod watch;
 mod write;
 
@@ -26,10 +35,10 @@ use std::{
 };
 
 use crds::HardenedService;
-use kube::{Client, ResourceExt, runtime::reflector::Store};
+use kube::{Client, Resource, ResourceExt, runtime::reflector::Store};
 use render::Settings;
 
-pub use controller::run;
+pub use run::run;
 pub use settings::{Cli, Command, Run};
 
 /// What every pass uses.
@@ -41,9 +50,9 @@ pub struct Context {
     cache: cache::Cache,
     services: Store<watch::Guarded>,
     written: Mutex<HashMap<cache::Key, Arc<HardenedService>>>,
-    /// Passes that may run at once.
-    turns: tokio::sync::Semaphore,
-    metrics: metrics::Metrics,
+    turns: Arc<turns::Turns>,
+    backoff: backoff::Backoff,
+    metrics: Arc<metrics::Metrics>,
     events: events::Events,
 }
 
@@ -55,7 +64,7 @@ impl Context {
     /// The newer of what the watch shows and what our last status write answered: without it, a pass that runs before
     /// the watch has caught up would write the same status again.
     fn newest(&self, seen: Arc<HardenedService>) -> Arc<HardenedService> {
-        match self.written().get(&key_of(&seen)) {
+        match self.written().get(&key_of(&*seen)) {
             Some(written) if written.uid() == seen.uid() && version(written) > version(&seen) => {
                 written.clone()
             }
@@ -69,6 +78,7 @@ impl Context {
 
     fn forget(&self, key: &cache::Key) {
         self.written().remove(key);
+        self.backoff.clear(key);
     }
 
     /// The watch has caught up with our write.
@@ -91,7 +101,7 @@ impl Context {
     }
 }
 
-fn key_of(service: &HardenedService) -> cache::Key {
+fn key_of(service: &impl Resource) -> cache::Key {
     cache::Key { namespace: service.namespace().unwrap_or_default(), name: service.name_any() }
 }
 

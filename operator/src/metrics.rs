@@ -23,6 +23,8 @@ pub struct Metrics {
     pub restarts: Family<Cause, Counter>,
     /// Services known.
     pub services: Gauge,
+    /// 1 while this instance leads, otherwise 0.
+    pub leader: Gauge,
 }
 
 /// Result of a pass.
@@ -77,6 +79,7 @@ impl Default for Metrics {
             certificates: Family::default(),
             restarts: Family::default(),
             services: Gauge::default(),
+            leader: Gauge::default(),
         };
         let registry = &mut metrics.registry;
         registry.register("reconciles", "Passes over a HardenedService", metrics.reconciles.clone());
@@ -86,6 +89,7 @@ impl Default for Metrics {
         registry.register("certificates_issued", "Certificates issued", metrics.certificates.clone());
         registry.register("restarts", "Restarts of workloads", metrics.restarts.clone());
         registry.register("services", "HardenedServices known", metrics.services.clone());
+        registry.register("leader", "1 while this instance leads", metrics.leader.clone());
         metrics
     }
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crds::{ChildState, HardenedService, Reason};
 use k8s_openapi::jiff::Timestamp;
-use kube::{ResourceExt, runtime::controller::Action};
+use kube::ResourceExt;
 use render::{Applied, Facts, Problem};
 
 use crate::{
@@ -22,25 +22,38 @@ const RESYNC: Duration = Duration::from_mins(10);
 /// A foreign object under a child's name is not watched: this is how soon its going is noticed.
 const RETRY: Duration = Duration::from_secs(10);
 
+/// When to look at a service again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// When something of it changes.
+    Change,
+    /// After this time.
+    After(Duration),
+    /// The server refused a child: with growing pauses.
+    Refused,
+}
+
 /// Brings one service to what its spec says.
-pub async fn reconcile(service: Arc<HardenedService>, ctx: &Context) -> Result<Action, Error> {
+pub async fn reconcile(service: Arc<HardenedService>, ctx: &Context) -> Result<Next, Error> {
+    #[cfg(debug_assertions)]
+    crate::seeded::fault(&service.name_any()).await;
     let now = Timestamp::now();
     let service = ctx.newest(service);
     let key = Key { namespace: service.namespace().unwrap_or_default(), name: service.name_any() };
     // Children go with the owner; making one anew now would only race with the garbage collector.
     let Some(namespace) = ctx.cache.namespace(&key.namespace).filter(|n| !n.terminating) else {
-        return Ok(Action::await_change());
+        return Ok(Next::Change);
     };
     if service.metadata.deletion_timestamp.is_some() {
-        return Ok(Action::await_change());
+        return Ok(Next::Change);
     }
     if let Some(problem) = blocked(&service, &namespace, &key, now) {
         let applied = Applied { blocked: Some(problem), ..Applied::default() };
         report::report(ctx, &service, render::status(&service, &applied, &Facts::default(), now)).await?;
-        return Ok(Action::requeue(until_resumed(&service, now)));
+        return Ok(Next::After(until_resumed(&service, now)));
     }
     if namespace.secrets == Secrets::Unknown {
-        return Ok(Action::await_change());
+        return Ok(Next::Change);
     }
     let observed = observe::observe(ctx, &service, &key, now).await?;
     let (facts, tls) = mint::mint(ctx, &service, &observed, now).await?;
@@ -52,7 +65,7 @@ pub async fn reconcile(service: Arc<HardenedService>, ctx: &Context) -> Result<A
     let pass = Pass { ctx, service: &service, key: &key, rules };
     let applied = apply::apply(&pass, children, &observed, &tls).await?;
     report::report(ctx, &service, render::status(&service, &applied, &facts, now)).await?;
-    Ok(Action::requeue(next(&service, &applied, &tls, now)))
+    Ok(next(&service, &applied, &tls, now))
 }
 
 /// What keeps the operator from working on the service at all.
@@ -83,13 +96,18 @@ fn until_resumed(service: &HardenedService, now: Timestamp) -> Duration {
 }
 
 /// When to look again without an event.
-fn next(service: &HardenedService, applied: &Applied, tls: &Tls, now: Timestamp) -> Duration {
-    let waiting =
-        applied.outcomes.iter().any(|o| matches!(o.state, ChildState::Conflict | ChildState::Failed));
+fn next(service: &HardenedService, applied: &Applied, tls: &Tls, now: Timestamp) -> Next {
+    let any = |state| applied.outcomes.iter().any(|o| o.state == state);
     let renewal = match tls {
         Tls::Keep(leaf) | Tls::Content { leaf, .. } => mint::renew_at(service, leaf).duration_since(now),
-        Tls::Unavailable(_) => return RETRY,
+        Tls::Unavailable(_) => return Next::After(RETRY),
     };
+    if any(ChildState::Conflict) {
+        return Next::After(RETRY);
+    }
+    if any(ChildState::Failed) {
+        return Next::Refused;
+    }
     let renewal = renewal.try_into().unwrap_or(Duration::ZERO);
-    if waiting { RETRY } else { RESYNC.min(renewal).max(Duration::from_secs(1)) }
+    Next::After(RESYNC.min(renewal).max(Duration::from_secs(1)))
 }

@@ -1,8 +1,8 @@
 //! Command line and environment: the only place that reads them.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, sync::LazyLock};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 
 /// The HardenedService operator and everything else that its image runs.
 #[derive(Parser)]
@@ -35,7 +35,32 @@ pub struct Run {
     /// Kubeconfig file. Left out: the pod's own service account, or $KUBECONFIG.
     #[arg(long, env = "HARDENED_KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
-    /// Services that are worked on at once.
-    #[arg(long, env = "HARDENED_CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    /// Services that are worked on at once; those of one namespace get at most half of it.
+    #[arg(long, env = "HARDENED_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub concurrency: u16,
+    /// Lead only while holding the Lease hardened-operator, so that several replicas can run.
+    #[arg(long, env = "HARDENED_LEADER_ELECT", default_value_t = true, action = ArgAction::Set)]
+    pub leader_elect: bool,
+    /// Namespace of that Lease. One for the whole cluster makes a second install stand by instead of writing against
+    /// the first.
+    #[arg(long, env = "HARDENED_LEASE_NAMESPACE", default_value = "kube-system")]
+    pub lease_namespace: String,
+    /// Name of this instance in the Lease: the pod's. The same name takes the lease over at once, so no two processes
+    /// may share it. Left out: the host's name with a random suffix.
+    #[arg(long = "instance", env = "HARDENED_INSTANCE", value_name = "NAME")]
+    instance: Option<String>,
+}
+
+impl Run {
+    /// Name of this instance.
+    pub fn instance(&self) -> String {
+        static RANDOM: LazyLock<String> = LazyLock::new(|| {
+            let host = std::env::var("HOSTNAME").unwrap_or_else(|_| crds::MANAGER.into());
+            let mut bytes = [0; 4];
+            // Without random bytes the process id still tells two processes of one host apart.
+            let _ = aws_lc_rs::rand::fill(&mut bytes);
+            format!("{host}-{}-{}", std::process::id(), crate::pki::hex(&bytes))
+        });
+        self.instance.clone().unwrap_or_else(|| RANDOM.clone())
+    }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crds::{ALLOWED_HOSTS_ANNOTATION, HardenedService, SERVICE_LABEL};
-use futures::{Stream, StreamExt, channel::mpsc::UnboundedSender, future::AbortHandle};
+use futures::{Stream, StreamExt, channel::mpsc::UnboundedSender};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{
     Api, Resource, ResourceExt,
@@ -20,11 +20,12 @@ use kube::{
     },
 };
 use render::Kind;
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     Context,
     cache::{Key, Secrets},
+    key_of,
 };
 
 /// The resource as the queue carries it: one that cannot be read must not stop the watch of the others.
@@ -106,10 +107,6 @@ pub async fn services(ctx: Arc<Context>, queue: Queue, pending: Pending, mut wri
     }
 }
 
-fn key_of(object: &impl Resource<DynamicType = ()>) -> Key {
-    Key { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
-}
-
 /// Watches one kind of child in all namespaces.
 pub async fn children(ctx: Arc<Context>, queue: Queue, pending: Pending, kind: Kind) {
     let api: Api<DynamicObject> = Api::all_with(ctx.client.clone(), &kind.api_resource());
@@ -180,7 +177,16 @@ fn patterns(annotation: &str) -> Vec<String> {
 }
 
 #[derive(Default)]
-struct SecretWatches(Mutex<HashMap<String, AbortHandle>>);
+struct SecretWatches(Mutex<HashMap<String, Task>>);
+
+/// A task that ends when this is dropped.
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
 
 impl SecretWatches {
     /// Starts or ends the watch of one namespace. Rights on Secrets come by a RoleBinding in each: one watch for all
@@ -188,12 +194,9 @@ impl SecretWatches {
     fn keep(&self, wanted: bool, namespace: &str, ctx: &Arc<Context>, queue: &Queue) {
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if wanted && !running.contains_key(namespace) {
-            let (task, handle) =
-                futures::future::abortable(secrets(ctx.clone(), queue.clone(), namespace.to_owned()));
-            running.insert(namespace.to_owned(), handle);
-            tokio::spawn(task);
-        } else if !wanted && let Some(handle) = running.remove(namespace) {
-            handle.abort();
+            let task = tokio::spawn(secrets(ctx.clone(), queue.clone(), namespace.to_owned()));
+            running.insert(namespace.to_owned(), Task(task));
+        } else if !wanted && running.remove(namespace).is_some() {
             let touched = ctx.cache.replace(Kind::Secret, Some(namespace), Vec::new());
             ctx.cache.set_namespace(namespace, |n| n.secrets = Secrets::Unknown);
             queue.push(touched);

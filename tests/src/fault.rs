@@ -37,6 +37,9 @@ struct Shared {
     plan: Mutex<Plan>,
 }
 
+/// Pause that a refusal with 429 asks for by Retry-After, unless the test says another.
+const PAUSE: u32 = 1;
+
 /// What goes wrong with one write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -44,10 +47,14 @@ pub enum Fault {
     LoseAnswer,
     /// It is not forwarded, and answered with this status code.
     Refuse(u16),
+    /// It is not forwarded, and answered with 429 and so many seconds in Retry-After.
+    Throttle(u32),
 }
 
 #[derive(Default)]
 struct Plan {
+    /// Requests that came in, `METHOD path`, watches and leases aside.
+    asked: Vec<String>,
     /// Writes that the apiserver has committed, `METHOD path`.
     writes: Vec<String>,
     /// What to do after how many.
@@ -96,7 +103,12 @@ impl FaultProxy {
         self.shared.plan.lock().map(|plan| plan.faults.keys().cloned().collect()).unwrap_or_default()
     }
 
-    /// The committed writes, `METHOD path`: no dry runs, events aside.
+    /// Everything that was asked, `METHOD path`, also what was refused; watches, lists and leases aside.
+    pub fn asked(&self) -> Vec<String> {
+        self.shared.plan.lock().map(|plan| plan.asked.clone()).unwrap_or_default()
+    }
+
+    /// The committed writes, `METHOD path`: no dry runs, events and leases aside.
     pub fn writes(&self) -> Vec<String> {
         self.shared.plan.lock().map(|plan| plan.writes.clone()).unwrap_or_default()
     }
@@ -127,8 +139,15 @@ async fn forward(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<
     let is_write = is_write(&request);
     let what = format!("{} {}", request.method(), request.uri().path());
     let fault = is_write.then(|| shared.plan.lock().ok()?.fault(request.uri().path())).flatten();
-    if let Some(Fault::Refuse(code)) = fault {
-        return Ok(refusal(code));
+    if !is_watch(&request)
+        && let Ok(mut plan) = shared.plan.lock()
+    {
+        plan.asked.push(what.clone());
+    }
+    match fault {
+        Some(Fault::Refuse(code)) => return Ok(refusal(code, PAUSE)),
+        Some(Fault::Throttle(pause)) => return Ok(refusal(429, pause)),
+        _ => {}
     }
     let answer = match send(&shared.client, request).await {
         Ok(answer) => answer,
@@ -155,7 +174,7 @@ async fn send(client: &Client, request: Request<Incoming>) -> Result<Response<Bo
 }
 
 /// As the apiserver words it.
-fn refusal(code: u16) -> Response<Body> {
+fn refusal(code: u16, pause: u32) -> Response<Body> {
     let reason = match code {
         409 => "Conflict",
         429 => "TooManyRequests",
@@ -169,6 +188,9 @@ fn refusal(code: u16) -> Response<Body> {
     let mut answer = Response::new(Body::from(status.to_string().into_bytes()));
     *answer.status_mut() = http::StatusCode::from_u16(code).unwrap_or(http::StatusCode::SERVICE_UNAVAILABLE);
     answer.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    if code == 429 {
+        answer.headers_mut().insert(header::RETRY_AFTER, http::HeaderValue::from(pause));
+    }
     answer
 }
 
@@ -178,11 +200,17 @@ fn failure(error: &anyhow::Error) -> Response<Body> {
     answer
 }
 
-/// Whether the apiserver stores what this asks for; events are aside, and reviews are only questions.
+/// Watches, the lists that begin them, and the lease are a matter of their own.
+fn is_watch(request: &Request<Incoming>) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    query.contains("watch=") || query.contains("limit=") || request.uri().path().contains("/leases")
+}
+
+/// Whether the apiserver stores what this asks for; events and leases are aside, and reviews are only questions.
 fn is_write(request: &Request<Incoming>) -> bool {
     let changes = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(request.method());
     let path = request.uri().path();
-    let aside = path.contains("/events") || path.contains("/authorization.k8s.io/");
+    let aside = ["/events", "/authorization.k8s.io/", "/leases"].iter().any(|part| path.contains(part));
     changes && !aside && !request.uri().query().is_some_and(|query| query.contains("dryRun=All"))
 }
 

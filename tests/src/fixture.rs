@@ -63,8 +63,8 @@ pub fn wanted(service: &HardenedService) -> Vec<(Kind, String)> {
     children.into_iter().map(|child| (child.kind, child.name)).collect()
 }
 
-/// Waits until the operator has sent nothing besides watches and events for a moment, in this namespace or, when it
-/// is empty, at all.
+/// Waits until the operator has sent nothing besides watches, events and renewals of its lease for a moment, in this
+/// namespace or, when it is empty, at all.
 pub async fn rest(audit: &Audit, namespace: &str) -> Result<()> {
     let mark = audit.mark().await?;
     let last = Cell::new((Instant::now(), 0));
@@ -82,7 +82,8 @@ pub async fn rest(audit: &Audit, namespace: &str) -> Result<()> {
 }
 
 fn concerns(request: &Request, namespace: &str) -> bool {
-    request.resource != "events" && (namespace.is_empty() || request.namespace == namespace)
+    !["events", "leases"].contains(&&*request.resource)
+        && (namespace.is_empty() || request.namespace == namespace)
 }
 
 impl Service {

@@ -23,7 +23,7 @@ async fn no_byte_of_a_key_reaches_logs_events_status_metrics_or_other_objects() 
     let cluster = Cluster::get().await?;
     let (home, namespace) = (home(&cluster, "home").await?, cluster.namespace("canary").await?);
     let options = Options {
-        args: vec!["--namespace".into(), home.name.clone()],
+        args: testbed::home::at(&home),
         env: vec![("RUST_LOG".into(), "trace".into())],
         ..Options::default()
     };

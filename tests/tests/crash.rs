@@ -55,7 +55,7 @@ async fn killed_after_each_write_of_the_very_first_start_it_has_one_ca_and_one_h
     for count in 1..=KEYS {
         let home = home(&cluster, "home").await?;
         let proxy = FaultProxy::start(&cluster).await?;
-        let options = Options { args: vec!["--namespace".into(), home.name.clone()], ..through(&proxy) };
+        let options = Options { args: testbed::home::at(&home), ..through(&proxy) };
         // The proxy runs on this very thread: nothing passes it between the start and the next await.
         let mut operator = Operator::launch(&cluster, options).await?;
         proxy.kill_after_writes(count, operator.pid());

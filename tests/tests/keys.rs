@@ -83,8 +83,11 @@ async fn two_operators_that_start_at_once_agree_on_one_ca() -> Result<()> {
     for round in 1..=ROUNDS {
         let home = home(&cluster, "home").await?;
         let mark = audit.mark().await?;
-        let first = Operator::launch(&cluster, at(&home)).await?;
-        let second = Operator::launch(&cluster, Options { beside: true, ..at(&home) }).await?;
+        // With an election only one of them would look for keys at a time.
+        let args = [at(&home).args, vec!["--leader-elect=false".into()]].concat();
+        let options = Options { args, ..Options::default() };
+        let first = Operator::launch(&cluster, options.clone()).await?;
+        let second = Operator::launch(&cluster, Options { beside: true, ..options }).await?;
         first.wait_ready().await?;
         second.wait_ready().await?;
         let posts = audit.since(mark).await?.within(&home.name).verb("create").resource("secrets");
@@ -107,7 +110,7 @@ async fn two_operators_that_start_at_once_agree_on_one_ca() -> Result<()> {
 }
 
 fn at(home: &Namespace) -> Options {
-    Options { args: vec!["--namespace".into(), home.name.clone()], ..Options::default() }
+    Options { args: testbed::home::at(home), ..Options::default() }
 }
 
 fn api(cluster: &Cluster, home: &Namespace) -> Api<Secret> {

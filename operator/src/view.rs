@@ -1,0 +1,73 @@
+//! What the process shows of itself: metrics, and whether it starts, stands by or leads.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::{lease::Wait, metrics::Metrics, watch::Pending};
+
+/// Shared by the admin server and the terms.
+#[derive(Default)]
+pub struct View {
+    /// They outlive a term: counters never go back.
+    pub metrics: Arc<Metrics>,
+    phase: Mutex<Phase>,
+}
+
+/// Where the process stands.
+#[derive(Clone, Default)]
+pub enum Phase {
+    /// It has not heard from the API server yet.
+    #[default]
+    Starting,
+    /// An instance of this install leads, `NAMESPACE/INSTANCE`.
+    Standby(String),
+    /// Something has to be mended before this instance can be of use.
+    Unable(String),
+    /// It leads.
+    Leading {
+        /// Lists that have not arrived yet.
+        pending: Pending,
+        /// Whether the CA is there.
+        ca: bool,
+    },
+}
+
+impl View {
+    fn lock(&self) -> MutexGuard<'_, Phase> {
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The phase now.
+    pub fn phase(&self) -> Phase {
+        self.lock().clone()
+    }
+
+    /// Another instance leads, or the lease is out of reach. An instance of another namespace means a second install:
+    /// two operators on the same resources would write against each other, so this one stays out, and says so.
+    pub fn stand_by(&self, namespace: &str, wait: Wait) {
+        let phase = match wait {
+            Wait::Holder(holder) if holder.split('/').next() == Some(namespace) => Phase::Standby(holder),
+            Wait::Holder(holder) => Phase::Unable(format!(
+                "the operator {holder} of another install works on the same resources; uninstall one of the two"
+            )),
+            Wait::Trouble(trouble) => Phase::Unable(format!("the lease: {trouble}")),
+        };
+        match &phase {
+            Phase::Unable(why) => tracing::warn!(why, "not leading"),
+            Phase::Standby(holder) => tracing::info!(holder, "standing by"),
+            Phase::Starting | Phase::Leading { .. } => {}
+        }
+        *self.lock() = phase;
+    }
+
+    /// This instance leads.
+    pub fn lead(&self, pending: Pending, ca: bool) {
+        self.metrics.leader.set(1);
+        *self.lock() = Phase::Leading { pending, ca };
+    }
+
+    /// It does not any more.
+    pub fn not_leading(&self) {
+        self.metrics.leader.set(0);
+        *self.lock() = Phase::Starting;
+    }
+}
