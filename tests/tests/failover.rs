@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use futures::future::try_join_all;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
@@ -17,6 +18,9 @@ const LEASE: &str = "hardened-operator";
 /// Promised for a leader that was killed.
 const FAILOVER: Duration = Duration::from_secs(20);
 const SOON: Duration = Duration::from_secs(40);
+/// Services that the leader works on when it is stopped, and after how many writes.
+const MANY: usize = 8;
+const STOPPED_AFTER: usize = 25;
 
 /// Two operators of one install: the first leads, the second stands by.
 async fn pair(cluster: &Cluster, first: Options) -> Result<(Operator, Operator)> {
@@ -85,10 +89,15 @@ async fn zombie(cluster: &Cluster) -> Result<()> {
     let through = Options { kubeconfig: Some(proxy.kubeconfig()), ..Options::default() };
     let (first, second) = pair(cluster, through).await?;
     let pid = first.pid();
-    proxy.after_writes(3, move || testbed::process::signal(pid, Signal::STOP));
-    let service = create(cluster, &namespace, "zombie").await?;
+    proxy.after_writes(STOPPED_AFTER, move || testbed::process::signal(pid, Signal::STOP));
+    // Many passes are under way, so that some go on before the term is taken down around them.
+    let names = (0..MANY).map(|number| format!("zombie{number}"));
+    let services = try_join_all(names.map(async |name| create(cluster, &namespace, &name).await)).await?;
     until_leading(&second).await?;
-    service.made().await?;
+    for service in &services {
+        service.made().await?;
+    }
+    let service = &services[0];
     // It has work in its hands, and all that it would find by itself: something is missing, something is new.
     service.children_api(Kind::Service).delete(&service.name, &DeleteParams::default()).await?;
     let late = create(cluster, &namespace, "late").await?;
@@ -104,7 +113,7 @@ async fn zombie(cluster: &Cluster) -> Result<()> {
     let asked: Vec<_> = proxy.asked().into_iter().skip(before.len()).collect();
     let writes: Vec<_> = asked.iter().filter(|request| !request.starts_with("GET ")).collect();
     assert!(writes.is_empty(), "a leader whose time has passed wrote: {writes:#?}\n{}", first.log());
-    assert!(before.len() >= 3, "it was stopped in the middle of a pass: {before:#?}");
+    assert!(before.len() >= STOPPED_AFTER, "it was stopped in the middle of a pass: {before:#?}");
     Ok(())
 }
 
