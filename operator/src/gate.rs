@@ -10,13 +10,17 @@ use std::{
 };
 
 use http::{HeaderMap, Method, Request, Response, StatusCode, header::RETRY_AFTER};
+use hyper_util::rt::TokioExecutor;
 use kube::{
     Client, Config,
-    client::{Body, ClientBuilder},
+    client::{Body, ClientBuilder, ConfigExt},
 };
-use tower::{BoxError, filter::FilterLayer, util::MapResponseLayer};
+use tower::{BoxError, ServiceBuilder, filter::FilterLayer, util::MapResponseLayer};
 
-use crate::fence::{Fence, Moment};
+use crate::{
+    fence::{Fence, Moment},
+    fenced::Connector,
+};
 
 /// Longest pause that a server may ask for; with more it would switch the operator off.
 const LONGEST: Duration = Duration::from_mins(1);
@@ -59,16 +63,22 @@ impl Gate {
     /// A client whose requests pass this gate. It tries nothing again by itself: what fails ends the pass, and the
     /// queue decides when the next one begins.
     pub fn client(self: &Arc<Self>, config: &Config) -> kube::Result<Client> {
-        let mut config = config.clone();
-        config.default_retry = false;
         let (before, after) = (self.clone(), self.clone());
         let check = move |request: Request<Body>| before.check(request).map_err(BoxError::from);
         let note = move |response: Response<_>| {
             after.note(response.status(), response.headers());
             response
         };
-        let builder = ClientBuilder::try_from(config)?;
-        Ok(builder.with_layer(&MapResponseLayer::new(note)).with_layer(&FilterLayer::new(check)).build())
+        let connector = config.rustls_https_connector_with_connector(Connector::new(self.fence.clone()))?;
+        let service = ServiceBuilder::new()
+            .layer(FilterLayer::new(check))
+            .layer(MapResponseLayer::new(note))
+            .layer(config.base_uri_layer())
+            .option_layer(config.auth_layer()?)
+            .layer(config.extra_headers_layer()?)
+            .map_err(BoxError::from)
+            .service(hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector));
+        Ok(ClientBuilder::new(service, config.default_namespace.clone()).build())
     }
 
     fn check(&self, request: Request<Body>) -> Result<Request<Body>, Closed> {

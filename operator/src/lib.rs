@@ -10,6 +10,7 @@ mod drift;
 mod error;
 mod events;
 mod fence;
+mod fenced;
 mod gate;
 mod keys;
 mod lease;
