@@ -4,6 +4,7 @@ mod admin;
 mod apply;
 mod backoff;
 mod cache;
+mod check;
 mod compare;
 mod controller;
 mod drift;
@@ -11,6 +12,7 @@ mod error;
 mod events;
 mod fence;
 mod fenced;
+mod finalizers;
 mod gate;
 mod keys;
 mod lease;
@@ -39,8 +41,10 @@ use crds::HardenedService;
 use kube::{Client, Resource, ResourceExt, runtime::reflector::Store};
 use render::Settings;
 
+pub use check::check;
+pub use finalizers::remove as remove_finalizers;
 pub use run::run;
-pub use settings::{Cli, Command, Run};
+pub use settings::{Check, Cli, Command, RemoveFinalizers, Run};
 
 /// What every pass uses.
 pub struct Context {

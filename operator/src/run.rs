@@ -1,6 +1,6 @@
 //! The process: settings, identity, terms of leadership one after another, and its end.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use futures::FutureExt;
@@ -25,7 +25,7 @@ const LEASE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Runs the operator until SIGTERM or SIGINT.
 pub async fn run(args: Run) -> anyhow::Result<()> {
     let settings = read_settings(&args)?;
-    let config = client_config(&args).await?;
+    let config = client_config(args.kubeconfig.as_deref()).await?;
     let stop = shutdown().shared();
     let view = Arc::new(View::default());
     let admin = admin::serve(args.admin_bind, view.clone(), stop.clone())?;
@@ -114,8 +114,9 @@ fn read_settings(args: &Run) -> anyhow::Result<Settings> {
     serde_saphyr::from_str(&text).with_context(|| format!("{} is not valid settings YAML", path.display()))
 }
 
-async fn client_config(args: &Run) -> anyhow::Result<Config> {
-    match &args.kubeconfig {
+/// From this file, or from where the process runs.
+pub async fn client_config(kubeconfig: Option<&Path>) -> anyhow::Result<Config> {
+    match kubeconfig {
         Some(path) => {
             let kubeconfig =
                 Kubeconfig::read_from(path).with_context(|| format!("reading {}", path.display()))?;

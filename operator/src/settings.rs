@@ -18,6 +18,31 @@ pub struct Cli {
 pub enum Command {
     /// Watch HardenedServices and keep their children as they should be, until SIGTERM.
     Run(Run),
+    /// Take this operator's finalizers off every HardenedService, so that none stays undeletable without it.
+    RemoveFinalizers(RemoveFinalizers),
+    /// Ask an HTTP address until it answers 200; the image has no shell for that.
+    Check(Check),
+}
+
+/// Where `remove-finalizers` works.
+#[derive(Args)]
+pub struct RemoveFinalizers {
+    /// Namespaces, separated by commas. Left out: all.
+    #[arg(long, env = "HARDENED_NAMESPACES", value_name = "NAMES", value_delimiter = ',')]
+    pub namespaces: Vec<String>,
+    /// Kubeconfig file. Left out: the pod's own service account, or $KUBECONFIG.
+    #[arg(long, env = "HARDENED_KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+}
+
+/// What `check` asks.
+#[derive(Args)]
+pub struct Check {
+    /// Address: `http://HOST:PORT/PATH`.
+    pub url: String,
+    /// Seconds after which the last answer counts.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub timeout: u64,
 }
 
 /// Settings of the controller.

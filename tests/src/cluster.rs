@@ -107,6 +107,13 @@ impl Cluster {
         self.state.write("operator.kubeconfig", serde_json::to_vec(&file)?)
     }
 
+    /// A client of somebody else, impersonated by the administrator.
+    pub fn client_as(&self, user: &str) -> Result<Client> {
+        let mut config = self.config.clone();
+        config.auth_info.impersonate = Some(user.into());
+        client_with(config)
+    }
+
     /// A client of the operator's user that passes every answer on as it comes, without trying again.
     pub async fn operator_client(&self) -> Result<Client> {
         let mut config = config_of(&self.operator_kubeconfig()?).await?;

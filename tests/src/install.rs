@@ -1,12 +1,12 @@
-//! Installs what an operator outside the cluster needs: the chart's custom resources and rights, the latter given to
-//! the operator's user as well. It never installs the operator itself.
+//! Installs what an operator outside the cluster needs: the chart's custom resources, Lease, admission policy and
+//! rights, the latter given to the operator's user as well. It never installs the operator itself.
 
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::PostParams;
@@ -19,8 +19,16 @@ use crate::state::checkout;
 use crate::wait::{Look, wait_until};
 
 const COLLECTED: Duration = Duration::from_mins(2);
-const KINDS: [&str; 5] =
-    ["CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"];
+const KINDS: [&str; 8] = [
+    "CustomResourceDefinition",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "Role",
+    "RoleBinding",
+    "Lease",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+];
 
 /// Applies these parts of the chart and waits until the custom resources are served.
 pub fn install(cluster: &Cluster) -> Result<()> {
@@ -63,37 +71,40 @@ pub async fn garbage_is_collected(cluster: &Cluster) -> Result<()> {
 
 /// Runs kubectl as the administrator with this on its standard input, and returns what it printed.
 pub fn kubectl(cluster: &Cluster, arguments: &[&str], input: &str) -> Result<String> {
-    let mut command = Command::new(parts::clients()?.join("kubectl"));
-    if let Some(kubeconfig) = cluster.kubeconfig() {
+    client("kubectl", cluster.kubeconfig().as_deref(), arguments, input)
+}
+
+/// Runs `kubectl` or `helm` with a kubeconfig, and returns what it printed.
+pub fn client(program: &str, kubeconfig: Option<&Path>, arguments: &[&str], input: &str) -> Result<String> {
+    let mut command = Command::new(parts::clients()?.join(program));
+    if let Some(kubeconfig) = kubeconfig {
         command.env("KUBECONFIG", kubeconfig);
     }
     let pipes = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = pipes.spawn().context("start kubectl")?;
+    let mut child = pipes.spawn().with_context(|| format!("start {program}"))?;
     if let Some(mut stdin) = child.stdin.take() {
         stdin.write_all(input.as_bytes())?;
     }
     let output = child.wait_with_output()?;
     if !output.status.success() {
-        bail!("kubectl {} failed: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+        bail!("{program} {} failed: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The chart's objects of those kinds.
 fn chart() -> Result<Vec<Value>> {
-    let chart = checkout().join("charts/hardened-operator");
-    let text = template(&chart)?;
-    let objects: Vec<Value> = serde_saphyr::from_multiple(&text).context("read the rendered chart")?;
-    let kept = objects.into_iter().filter(|object| KINDS.iter().any(|kind| object["kind"] == *kind));
+    let kept = render(&[])?.into_iter().filter(|object| KINDS.iter().any(|kind| object["kind"] == *kind));
     Ok(kept.map(with_user).collect())
 }
 
-fn template(chart: &Path) -> Result<String> {
-    let mut command = Command::new(parts::clients()?.join("helm"));
-    command.args(["template", "hardened-operator"]).arg(chart).args(["--namespace", OPERATOR_NAMESPACE]);
-    let output = command.output().context("start helm")?;
-    ensure!(output.status.success(), "helm template failed: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(String::from_utf8(output.stdout)?)
+/// The chart's objects, without those of hooks, as `helm template` prints them with more arguments.
+pub fn render(arguments: &[&str]) -> Result<Vec<Value>> {
+    let chart = checkout().join("charts/hardened-operator");
+    let chart = chart.to_str().context("the checkout's path is not UTF-8")?;
+    let fixed = ["template", "hardened-operator", chart, "--namespace", OPERATOR_NAMESPACE, "--no-hooks"];
+    let text = client("helm", None, &[&fixed, arguments].concat(), "")?;
+    serde_saphyr::from_multiple(&text).context("read the rendered chart")
 }
 
 /// Adds the operator's user to the subjects of a binding.

@@ -177,7 +177,7 @@ fn spawn(options: &Options, admin: SocketAddr, log: &Path) -> Result<Child> {
 }
 
 /// `$HARDENED_OPERATOR`, or what cargo built beside the tests.
-fn program() -> Result<PathBuf> {
+pub fn program() -> Result<PathBuf> {
     if let Some(program) = std::env::var_os("HARDENED_OPERATOR") {
         return Ok(program.into());
     }
