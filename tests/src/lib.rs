@@ -28,6 +28,7 @@ pub mod private;
 pub mod process;
 pub mod progress;
 pub mod registry;
+pub mod release;
 pub mod state;
 pub mod users;
 pub mod wait;

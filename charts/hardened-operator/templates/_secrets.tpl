@@ -1,11 +1,11 @@
 {{/* CEL: every Secret that a HardenedService names, as a list of its field and its name; call with the object's name. */}}
 {{- define "operator.usedSecrets" -}}
 {{ . }}.spec.workload.?volumes.orValue([]).filter(v, has(v.secret))
-  .map(v, {'field': 'spec.workload.volumes.secret.secretName', 'name': v.secret.secretName})
+  .map(v, {'field': 'spec.workload.volumes.secret.secretName', 'name': string(v.secret.secretName)})
 + {{ . }}.spec.workload.?imagePullSecrets.orValue([])
-  .map(s, {'field': 'spec.workload.imagePullSecrets.name', 'name': s.name})
+  .map(s, {'field': 'spec.workload.imagePullSecrets.name', 'name': string(s.name)})
 + [?{{ . }}.spec.?rateLimits.?store.?redis.?secretRef.?name]
-  .map(name, {'field': 'spec.rateLimits.store.redis.secretRef.name', 'name': name})
+  .map(name, {'field': 'spec.rateLimits.store.redis.secretRef.name', 'name': string(name)})
 + [?{{ . }}.spec.?tls.?issuer.?secret.?name]
-  .map(name, {'field': 'spec.tls.issuer.secret.name', 'name': name})
+  .map(name, {'field': 'spec.tls.issuer.secret.name', 'name': string(name)})
 {{- end }}
