@@ -47,3 +47,42 @@ async fn ask(address: &str, path: &str) -> anyhow::Result<String> {
     ensure!(line.split(' ').nth(1) == Some("200"), "{line}: {}", body.trim());
     Ok(body.trim().to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A server that gives these answers, one for each connection.
+    async fn server(answers: &'static [&'static str]) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/readyz", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = [0; 256];
+                let read = stream.read(&mut request).await.unwrap();
+                assert!(request[..read].starts_with(b"GET /readyz HTTP/1.0\r\n"));
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn it_asks_until_the_answer_is_200() {
+        let url =
+            server(&["HTTP/1.1 503 Service Unavailable\r\n\r\nwaiting", "HTTP/1.1 200 OK\r\n\r\nok"]).await;
+        check(Check { url, timeout: 10 }).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn at_the_limit_it_fails_with_the_last_answer() {
+        let url = server(&["HTTP/1.1 503 Service Unavailable\r\n\r\nlists: waiting"]).await;
+        let error = format!("{:#}", check(Check { url: url.clone(), timeout: 0 }).await.unwrap_err());
+        assert!(error.contains(&url) && error.contains("503") && error.contains("lists: waiting"), "{error}");
+        let error = check(Check { url: "https://localhost/".into(), timeout: 0 }).await.unwrap_err();
+        assert!(error.to_string().contains("http://"), "{error}");
+    }
+}
