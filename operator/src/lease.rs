@@ -142,15 +142,12 @@ impl Election {
         }
     }
 
-    /// Writes the lease as ours, and moves the fence: the lease counts from before the request was sent.
+    /// Writes the lease as ours, and moves the fence: the lease counts from before the request was sent. A PUT without a
+    /// version makes a Lease that does not exist, and nothing else: so the right to create it can be narrowed to its name.
     async fn write(&self, lease: &Lease, fence: &Fence) -> Result<Lease, String> {
         let (start, lease) = (Moment::now(), ours(lease, &self.identity, Timestamp::now()));
         let params = PostParams { field_manager: Some(crds::MANAGER.into()), ..PostParams::default() };
-        let written = if lease.metadata.resource_version.is_some() {
-            answer(self.api.replace(NAME, &params, &lease)).await?
-        } else {
-            answer(self.api.create(&params, &lease)).await?
-        };
+        let written = answer(self.api.replace(NAME, &params, &lease)).await?;
         fence.extend(start.after(TERM));
         Ok(written)
     }
