@@ -136,8 +136,27 @@ async fn the_rights_end_at_the_listed_namespaces() -> Result<()> {
     helm.release(SYSTEM, None, &["namespaces=[]"])?;
     until_allowed(&helm, true, "list", "deployments.apps", "", "").await?;
     until_allowed(&helm, false, "get", "secrets", "a", "").await?;
-    until_allowed(&helm, true, "update", "leases.coordination.k8s.io", "kube-system", "hardened-operator")
-        .await
+    let lease = "leases.coordination.k8s.io";
+    until_allowed(&helm, true, "create", lease, "kube-system", "hardened-operator").await?;
+    until_allowed(&helm, false, "update", lease, SYSTEM, "hardened-operator").await?;
+    its_own_lease_is_all_that_it_can_make(&helm).await
+}
+
+/// Tools that leave Leases out when they apply a chart are no obstacle: a Lease can be made by PUT, under one name.
+async fn its_own_lease_is_all_that_it_can_make(helm: &Helm) -> Result<()> {
+    let own = testbed::cluster::client_of(&helm.kubeconfig_of(SYSTEM, "hardened-operator")?).await?;
+    helm.kubectl(&["delete", "lease", "hardened-operator", "-n", "kube-system"])?;
+    let leases = Api::<Lease>::namespaced(own, "kube-system");
+    let lease = |name: &str| serde_json::from_value::<Lease>(json!({"metadata": {"name": name}}));
+    leases.replace("hardened-operator", &PostParams::default(), &lease("hardened-operator")?).await?;
+    let again =
+        leases.replace("hardened-operator", &PostParams::default(), &lease("hardened-operator")?).await;
+    assert!(matches!(&again, Err(kube::Error::Api(status)) if status.is_invalid()), "overwrote: {again:?}");
+    let other = leases.replace("kube-scheduler", &PostParams::default(), &lease("kube-scheduler")?).await;
+    assert!(matches!(&other, Err(kube::Error::Api(status)) if status.is_forbidden()), "{other:?}");
+    let posted = leases.create(&PostParams::default(), &lease("cert-manager-controller")?).await;
+    assert!(matches!(&posted, Err(kube::Error::Api(status)) if status.is_forbidden()), "{posted:?}");
+    Ok(())
 }
 
 #[tokio::test]
