@@ -64,7 +64,7 @@ pub enum Reason {
     ImmutableField,
     /// A host name is not covered by the namespace's allowed hosts; ask the platform, or change the host name.
     HostNotAllowed,
-    /// A Secret that the spec names does not carry the label `hardened.dev/service: NAME`; its owner adds it.
+    /// A Secret that the spec names does not exist or does not carry the label `hardened.dev/service: NAME`; its owner adds it.
     SecretNotAllowed,
     /// The API server refused a child by policy or validation; the message is the server's.
     Refused,
@@ -76,6 +76,10 @@ pub enum Reason {
     Held,
     /// The operator's CA is gone; a platform admin restores it. Certificates in use are kept.
     CaLost,
+    /// The certificate that a Secret provides fails a check; the message names it. The previous one stays in use.
+    CertificateInvalid,
+    /// The certificate that a Secret provides ends soon; its owner replaces it.
+    CertificateExpiring,
     /// A request to the API server failed; the operator tries again.
     ApiError,
     /// A pass over the resource hung or ended in a bug; the operator tries again, and its log says where. Report it.
@@ -99,6 +103,8 @@ impl Reason {
             Self::RolloutFailed => "RolloutFailed",
             Self::Held => "Held",
             Self::CaLost => "CaLost",
+            Self::CertificateInvalid => "CertificateInvalid",
+            Self::CertificateExpiring => "CertificateExpiring",
             Self::ApiError => "ApiError",
             Self::InternalError => "InternalError",
         }
@@ -116,6 +122,7 @@ impl Reason {
                 | Self::Refused
                 | Self::QuotaExceeded
                 | Self::CaLost
+                | Self::CertificateInvalid
         )
     }
 }

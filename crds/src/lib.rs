@@ -37,7 +37,7 @@ pub use scheduling::{
 };
 pub use service::{Environment, HardenedService, HardenedServiceSpec};
 pub use status::{ChildState, ChildStatus, HardenedServiceStatus, Restart, RestartCause, TlsStatus};
-pub use tls::{KeyAlgorithm, PrivateKey, RotationPolicy, Tls, TlsIssuer};
+pub use tls::{KeyAlgorithm, PrivateKey, ProvidedSecret, RotationPolicy, Tls, TlsIssuer};
 pub use volume::{ConfigMapVolume, EmptyDirVolume, PersistentVolumeClaimVolume, SecretVolume, Volume};
 pub use workload::{EnvVar, ImagePullPolicy, LocalObjectReference, Ports, Workload};
 
@@ -55,6 +55,9 @@ pub const SERVICE_LABEL: &str = "hardened.dev/service";
 pub const ALLOWED_HOSTS_ANNOTATION: &str = "hardened.dev/allowed-hosts";
 /// Pod template annotation `v1:KEYID:HMAC` over everything whose change needs a restart.
 pub const RESTART_ANNOTATION: &str = "hardened.dev/restart-hash";
+
+/// Annotation of the copy of a provided certificate: `v1:KEYID:HMAC` over its values, by which the operator knows its own.
+pub const SEAL_ANNOTATION: &str = "hardened.dev/seal";
 
 /// Every `CustomResourceDefinition` of this product as YAML, as it is committed under `crds/yaml/`: file name and content.
 pub const YAML: [(&str, &str); 1] =

@@ -78,13 +78,13 @@ pub enum ChildState {
 pub struct TlsStatus {
     /// End of its life.
     pub not_after: Option<Time>,
-    /// When it will be renewed.
+    /// When it will be renewed; nothing with a certificate that you provide.
     pub renew_at: Option<Time>,
     /// Serial number, hexadecimal.
     #[schemars(length(max = 64))]
     pub serial: Option<String>,
-    /// Who issued it: kind of issuer and id of the CA's key.
-    #[schemars(length(max = 128))]
+    /// Where it comes from: `selfSigned/` and the id of the CA's key, or `secret/` and the Secret's name.
+    #[schemars(length(max = 300))]
     pub issuer: Option<String>,
 }
 

@@ -9,7 +9,11 @@ use crate::{EmptyObject, GepDuration};
 /// TLS of the service. Left out, the operator's own CA issues an ECDSA P-256 certificate for 90 days.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = crate::rules::shorter("spec.tls.renewBefore", "renewBefore", "duration", "2160h"))]
+#[x_kube(
+    validation = crate::rules::shorter("spec.tls.renewBefore", "renewBefore", "duration", "2160h"),
+    validation = Rule::new("!has(self.issuer) || !has(self.issuer.secret) || !(has(self.privateKey) || has(self.duration) || has(self.renewBefore))")
+        .message("spec.tls: privateKey, duration and renewBefore mean nothing with issuer.secret, because whoever provides the certificate decides them; remove them")
+)]
 pub struct Tls {
     /// The issuer; exactly one member. Default: `selfSigned`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -31,13 +35,27 @@ pub struct Tls {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.selfSigned)].filter(x, x).size() == 1")
-        .message("spec.tls.issuer: must have exactly one member; set selfSigned: {}")
+    validation = Rule::new("[has(self.selfSigned), has(self.secret)].filter(x, x).size() == 1")
+        .message("spec.tls.issuer: must have exactly one member; set selfSigned: {} or secret: {name: ...}")
 )]
 pub struct TlsIssuer {
     /// The operator's own CA.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub self_signed: Option<EmptyObject>,
+    /// A certificate that you provide, in a Secret of type `kubernetes.io/tls`. It is checked, copied and never written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<ProvidedSecret>,
+}
+
+/// A Secret with a certificate and its key: `tls.crt` (the leaf, then each one's issuer), `tls.key`, and `ca.crt`
+/// with what clients should trust.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProvidedSecret {
+    /// Name of the Secret. It must carry the label `hardened.dev/service: NAME`, set by somebody who may write it.
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = crate::rules::object_name("spec.tls.issuer.secret.name", "self"))]
+    pub name: String,
 }
 
 /// The private key of the certificate.

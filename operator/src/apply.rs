@@ -12,8 +12,8 @@ use crate::{
     compare::{self, Rules},
     error::Error,
     events::{Happening, Severity},
+    issuer::{Certificate, Content, Plan},
     metrics,
-    mint::{self, Tls},
     observe::{Observed, TlsSecret},
     ownership::is_ours,
     write::Writer,
@@ -39,20 +39,22 @@ pub async fn apply(
     pass: &Pass<'_>,
     children: Vec<Child>,
     observed: &Observed,
-    tls: &Tls,
+    certificate: &Certificate,
 ) -> Result<Applied, Error> {
     let mut applied = Applied {
-        tls_problem: match tls {
-            Tls::Unavailable(problem) => Some(problem.clone()),
-            _ => None,
-        },
+        tls: certificate.status.clone(),
+        tls_problem: certificate.problem.clone(),
+        tls_warning: certificate.warning.clone(),
         ..Applied::default()
     };
-    let mut hold = unlabelled(observed, pass.key);
+    if matches!(&certificate.plan, Plan::Content(content) if content.replaces_own) {
+        expect_change(pass);
+    }
+    let mut hold = observed.not_allowed.clone();
     let wanted: Vec<(Kind, String)> = children.iter().map(|c| (c.kind, c.name.clone())).collect();
     for child in children {
         let outcome = match &child.body {
-            Body::Secret(plan) => secret(pass, &child, plan, observed, tls).await?,
+            Body::Secret(plan) => secret(pass, &child, plan, certificate).await?,
             Body::Object(desired) if child.kind == Kind::Deployment => match &hold {
                 Some(why) => held(pass, &child, desired, why).await?,
                 None => object(pass, &child, desired).await?,
@@ -68,11 +70,6 @@ pub async fn apply(
         applied.outcomes.push(outcome);
     }
     prune(pass, &wanted).await?;
-    applied.tls = match tls {
-        Tls::Keep(leaf) | Tls::Content { leaf, .. } => Some(mint::tls_status(pass.ctx, pass.service, leaf)),
-        // The certificate that is in use stays in use, and its end must stay in sight.
-        Tls::Unavailable(_) => pass.service.status.as_ref().and_then(|status| status.tls.clone()),
-    };
     applied.deployment = deployment(pass);
     Ok(applied)
 }
@@ -84,22 +81,6 @@ pub fn deployment(pass: &Pass<'_>) -> Option<k8s_openapi::api::apps::v1::Deploym
         return None;
     }
     (*live).clone().try_parse().ok()
-}
-
-fn unlabelled(observed: &Observed, key: &Key) -> Option<Problem> {
-    let (field, name) = observed.unlabelled.first()?;
-    Some(Problem {
-        reason: Reason::SecretNotAllowed,
-        message: format!(
-            "{field}: Secret {name} does not exist or does not carry the label {}: {}; whoever may write that Secret adds it: \
-             kubectl -n {} label secret {name} {}={}",
-            crds::SERVICE_LABEL,
-            key.name,
-            key.namespace,
-            crds::SERVICE_LABEL,
-            key.name
-        ),
-    })
 }
 
 async fn object(pass: &Pass<'_>, child: &Child, desired: &Value) -> Result<Outcome, Error> {
@@ -134,38 +115,38 @@ async fn held(pass: &Pass<'_>, child: &Child, desired: &Value, why: &Problem) ->
     Ok(outcome)
 }
 
+/// After a restart no target is remembered, and a certificate that was renewed meanwhile would be taken for drift.
+fn expect_change(pass: &Pass<'_>) {
+    for (kind, suffix) in [(Kind::ConfigMap, "ca"), (Kind::Secret, "tls")] {
+        let name = render::child_name(&pass.key.name, suffix);
+        pass.ctx.cache.remember(kind, &pass.key.namespace, &name, |note| {
+            note.target.get_or_insert_default();
+        });
+    }
+}
+
 async fn secret(
     pass: &Pass<'_>,
     child: &Child,
     plan: &SecretPlan,
-    observed: &Observed,
-    tls: &Tls,
+    certificate: &Certificate,
 ) -> Result<Outcome, Error> {
     let writer = Writer { pass, child };
-    let (values, leaf, issued) = match tls {
-        Tls::Keep(_) => {
-            let uid = match &observed.tls {
-                TlsSecret::Known(note) => note.version.0.clone(),
-                _ => None,
-            };
-            return Ok(writer.outcome(uid, ChildState::Applied, None));
+    let content = match &certificate.plan {
+        Plan::Keep(uid) => {
+            return Ok(writer.outcome(uid.clone(), ChildState::Applied, certificate.problem.clone()));
         }
-        Tls::Unavailable(problem) => {
+        Plan::Leave { trusted } => {
             // A certificate that is in use stays in use; only without one the pods must wait.
             let live = pass.ctx.cache.get(child.kind, &pass.key.namespace, &child.name);
             let live = live.filter(|l| is_ours(&l.metadata, pass.service));
-            let state = if live.is_some() { ChildState::Applied } else { ChildState::Failed };
-            return Ok(writer.outcome(live.and_then(|l| l.uid()), state, Some(problem.clone())));
+            let state = if live.is_some() && *trusted { ChildState::Applied } else { ChildState::Failed };
+            return Ok(writer.outcome(live.and_then(|l| l.uid()), state, certificate.problem.clone()));
         }
-        Tls::Content { values, leaf, issued } => (values, leaf, issued),
+        Plan::Content(content) => content,
     };
-    let desired = json(&Secret {
-        metadata: plan.metadata.clone(),
-        type_: Some(plan.type_.into()),
-        data: Some(values.data()),
-        ..Secret::default()
-    });
-    let outcome = match &observed.tls {
+    let desired = json(&desired(plan, content));
+    let mut outcome = match &certificate.found {
         TlsSecret::Read(live) => {
             let live: DynamicObject = serde_json::from_value(json(live)).map_err(kube::Error::SerdeError)?;
             writer.settle(live, &desired).await?
@@ -174,14 +155,29 @@ async fn secret(
     };
     if outcome.state == ChildState::Applied {
         pass.ctx.cache.remember(child.kind, &pass.key.namespace, &child.name, |n| {
-            let version = n.version.clone();
-            n.secret = Some(SecretNote { version, expected: observed.expected, leaf: leaf.clone() });
+            let (version, leaf) = (n.version.clone(), Some(content.leaf.clone()));
+            let ca_bundle = certificate.ca_bundle.clone();
+            n.secret = Some(SecretNote { version, expected: certificate.expected, leaf, ca_bundle });
         });
-        if let Some(reason) = issued {
-            announce(pass, *reason, leaf).await;
+        if let Some(reason) = content.issued {
+            announce(pass, reason, &content.leaf).await;
         }
+        outcome.problem = certificate.problem.clone();
     }
     Ok(outcome)
+}
+
+fn desired(plan: &SecretPlan, content: &Content) -> Secret {
+    let mut metadata = plan.metadata.clone();
+    let seal = content.seal.iter().map(|seal| (crds::SEAL_ANNOTATION.to_owned(), seal.clone()));
+    metadata.annotations.get_or_insert_default().extend(seal);
+    metadata.annotations.take_if(|annotations| annotations.is_empty());
+    Secret {
+        metadata,
+        type_: Some(plan.type_.into()),
+        data: Some(content.values.data()),
+        ..Secret::default()
+    }
 }
 
 async fn announce(pass: &Pass<'_>, reason: crate::pki::IssueReason, leaf: &crate::pki::Leaf) {

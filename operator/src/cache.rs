@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crds::SERVICE_LABEL;
+use k8s_openapi::jiff::Timestamp;
 use kube::{ResourceExt, core::DynamicObject};
 use render::Kind;
 
@@ -43,19 +44,36 @@ pub struct Note {
     pub version: (Option<String>, Option<String>),
     /// The server answered a dry run of this target (second) with this live object (first): its normal form.
     pub normal: Option<(Digest, Digest)>,
-    /// For Secrets: what was found at which version. No value.
+    /// For TLS Secrets: what was found at which version. No value.
     pub secret: Option<SecretNote>,
+    /// For Secrets that provide a certificate: what the checks said of which version.
+    pub provided: Option<ProvidedNote>,
 }
 
-/// A Secret whose content was read and found right.
+/// A TLS Secret whose content was read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SecretNote {
     /// Its uid and resourceVersion then.
     pub version: (Option<String>, Option<String>),
-    /// Digest of everything that it was checked against.
+    /// Digest of everything that it was checked against and agrees with.
     pub expected: Digest,
-    /// The certificate in it.
-    pub leaf: Leaf,
+    /// The certificate in it; nothing when it is not the operator's own.
+    pub leaf: Option<Leaf>,
+    /// Certificates (PEM) that clients should trust with it.
+    pub ca_bundle: String,
+}
+
+/// A Secret with a provided certificate whose content was read and checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProvidedNote {
+    /// Its uid and resourceVersion then.
+    pub version: (Option<String>, Option<String>),
+    /// Digest of everything that it was checked against.
+    pub wanted: Digest,
+    /// When time alone changes what the checks say.
+    pub until: Option<Timestamp>,
+    /// The certificate in it, or what the failed checks say.
+    pub verdict: Result<Leaf, String>,
 }
 
 type Id = (Kind, String, String);

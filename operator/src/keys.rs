@@ -10,6 +10,7 @@ use kube::{Api, Client, api::PostParams};
 use secrecy::{ExposeSecret, SecretSlice};
 
 use crate::error::Error;
+use crate::issuer::SecretValues;
 use crate::pki::{self, Ca};
 
 /// Secret with the CA's certificate and key.
@@ -84,6 +85,16 @@ impl Keys {
 
     /// `v1:KEYID:HMAC` over named inputs; it tells that something changed and gives nothing away about what (E2).
     pub fn restart_hash(&self, inputs: &[(&str, &[u8])]) -> String {
+        self.hmac(inputs.iter().copied())
+    }
+
+    /// The same over the values of a TLS Secret of this service: who has not the key cannot seal others.
+    pub fn seal(&self, service_uid: &str, values: &SecretValues) -> String {
+        let purpose = [(crds::SEAL_ANNOTATION, service_uid.as_bytes())];
+        self.hmac(purpose.into_iter().chain(values.inputs()))
+    }
+
+    fn hmac<'n, 'v>(&self, inputs: impl Iterator<Item = (&'n str, &'v [u8])>) -> String {
         let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, self.hmac.expose_secret());
         let mut context = aws_lc_rs::hmac::Context::with_key(&key);
         for (name, value) in inputs {

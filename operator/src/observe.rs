@@ -1,16 +1,17 @@
 //! First verb: what is there. Reads caches; the only request is a GET of a Secret whose version is new.
 
-use crds::{HardenedService, SERVICE_LABEL};
-use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
-use kube::{Api, ResourceExt};
-use render::{Facts, Kind};
+use std::sync::Arc;
+
+use crds::{HardenedService, Reason, SERVICE_LABEL};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, ResourceExt, core::DynamicObject};
+use render::{Facts, Kind, Problem};
 
 use crate::{
     Context,
     cache::{Key, SecretNote},
-    compare::Digest,
     error::Error,
-    mint,
+    issuer::Case,
     ownership::is_ours,
 };
 
@@ -18,12 +19,8 @@ use crate::{
 pub struct Observed {
     /// Facts for render, except what mint adds.
     pub facts: Facts,
-    /// The TLS Secret.
-    pub tls: TlsSecret,
-    /// Digest of everything that the TLS Secret must agree with.
-    pub expected: Digest,
-    /// Secrets that the spec names and that do not carry the service's label: field and name.
-    pub unlabelled: Vec<(String, String)>,
+    /// The first Secret that the spec lets the pods mount and that does not carry the service's label.
+    pub not_allowed: Option<Problem>,
 }
 
 /// State of the TLS Secret.
@@ -32,68 +29,62 @@ pub enum TlsSecret {
     Absent,
     /// It belongs to somebody else.
     Foreign,
-    /// It was read at this version before and is as it should be.
+    /// It was read at this version before.
     Known(SecretNote),
     /// It was read now.
     Read(Box<Secret>),
 }
 
 /// Looks at everything that the pass needs.
-pub async fn observe(
-    ctx: &Context,
-    service: &HardenedService,
-    key: &Key,
-    now: Timestamp,
-) -> Result<Observed, Error> {
+pub fn observe(ctx: &Context, service: &HardenedService, key: &Key) -> Observed {
     let namespace = ctx.cache.namespace(&key.namespace).unwrap_or_default();
     let facts = Facts {
         settings: ctx.settings.clone(),
         allowed_hosts: namespace.allowed_hosts.unwrap_or_default(),
-        ca_bundle: ctx.keys.bundle.clone(),
-        restart_hash: String::new(),
+        ..Facts::default()
     };
-    let expected = mint::expected(ctx, service, &facts);
-    let tls = tls_secret(ctx, service, key, expected, now).await?;
-    let unlabelled = render::referenced_secrets(service)
-        .into_iter()
-        .filter(|(_, name)| {
-            let secret = ctx.cache.get(Kind::Secret, &key.namespace, name);
-            secret.is_none_or(|s| s.labels().get(SERVICE_LABEL) != Some(&key.name))
-        })
-        .map(|(field, name)| (field.to_owned(), name))
-        .collect();
-    Ok(Observed { facts, tls, expected, unlabelled })
+    let mut mounted = render::referenced_secrets(service).into_iter();
+    let not_allowed = mounted
+        .find(|(field, name)| *field != render::PROVIDED_CERTIFICATE && labelled(ctx, key, name).is_none())
+        .map(|(field, name)| not_allowed(field, &name, key));
+    Observed { facts, not_allowed }
 }
 
-async fn tls_secret(
-    ctx: &Context,
-    service: &HardenedService,
-    key: &Key,
-    expected: Digest,
-    now: Timestamp,
-) -> Result<TlsSecret, Error> {
+/// A Secret that its owner lets this service use: metadata only.
+pub fn labelled(ctx: &Context, key: &Key, name: &str) -> Option<Arc<DynamicObject>> {
+    let secret = ctx.cache.get(Kind::Secret, &key.namespace, name)?;
+    (secret.labels().get(SERVICE_LABEL) == Some(&key.name)).then_some(secret)
+}
+
+/// The watch shows labelled Secrets only: one without the label looks like one that does not exist.
+pub fn not_allowed(field: &str, name: &str, key: &Key) -> Problem {
+    Problem {
+        reason: Reason::SecretNotAllowed,
+        message: format!(
+            "{field}: Secret {name} does not exist or does not carry the label {SERVICE_LABEL}: {}; whoever may write that Secret adds it: \
+             kubectl -n {} label secret {name} {SERVICE_LABEL}={}",
+            key.name, key.namespace, key.name
+        ),
+    }
+}
+
+/// The TLS Secret of a service. What was found at its present version before is enough when it fits.
+pub async fn tls_secret(case: &Case<'_>, fits: impl Fn(&SecretNote) -> bool) -> Result<TlsSecret, Error> {
+    let Case { ctx, service, key, .. } = case;
     let name = render::child_name(&key.name, "tls");
+    if let Some(meta) = ctx.cache.get(Kind::Secret, &key.namespace, &name) {
+        if !is_ours(&meta.metadata, service) {
+            return Ok(TlsSecret::Foreign);
+        }
+        let version = (meta.uid(), meta.resource_version());
+        let note = ctx.cache.note(Kind::Secret, &key.namespace, &name).secret;
+        if let Some(note) = note.filter(|note| note.version == version && fits(note)) {
+            return Ok(TlsSecret::Known(note));
+        }
+    }
+    // Without its label the watch does not show it, and right after a POST whose answer was lost not yet: a second
+    // key would replace the first. So a new key is made only after a look by name.
     let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &key.namespace);
-    let Some(meta) = ctx.cache.get(Kind::Secret, &key.namespace, &name) else {
-        // Without its label the watch does not show it, and right after a POST whose answer was lost not yet: a second
-        // key would replace the first. So a new key is made only after a look by name.
-        return Ok(match api.get_opt(&name).await? {
-            Some(secret) if is_ours(&secret.metadata, service) => TlsSecret::Read(Box::new(secret)),
-            Some(_) => TlsSecret::Foreign,
-            None => TlsSecret::Absent,
-        });
-    };
-    if !is_ours(&meta.metadata, service) {
-        return Ok(TlsSecret::Foreign);
-    }
-    let version = (meta.uid(), meta.resource_version());
-    if let Some(note) = ctx.cache.note(Kind::Secret, &key.namespace, &name).secret
-        && note.version == version
-        && note.expected == expected
-        && now < mint::renew_at(service, &note.leaf)
-    {
-        return Ok(TlsSecret::Known(note));
-    }
     Ok(match api.get_opt(&name).await? {
         Some(secret) if is_ours(&secret.metadata, service) => TlsSecret::Read(Box::new(secret)),
         Some(_) => TlsSecret::Foreign,

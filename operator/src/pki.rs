@@ -71,6 +71,11 @@ pub enum IssueReason {
 }
 
 impl IssueReason {
+    /// Whether the pair was no good; otherwise its time or the spec has changed.
+    pub const fn is_fault(self) -> bool {
+        !matches!(self, Self::RenewalDue | Self::NamesChanged | Self::KeyTypeChanged)
+    }
+
     /// The name in events and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -147,13 +152,14 @@ impl Ca {
         Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem().into() })
     }
 
-    /// Whether this pair is from us, for exactly these names and of this kind; content decides, never annotations (C5).
+    /// Whether this pair is from us, for exactly these names and of this kind (any without one); content decides, never
+    /// annotations (C5).
     pub fn examine(
         &self,
         certificate: &str,
         key: &SecretString,
         names: &[String],
-        spec: &PrivateKey,
+        spec: Option<&PrivateKey>,
     ) -> Result<Leaf, IssueReason> {
         let (rest, pem) = parse_x509_pem(certificate.as_bytes()).map_err(|_| IssueReason::Unparsable)?;
         // Exactly one certificate: what follows it would be served as its chain.
@@ -174,7 +180,7 @@ impl Ca {
         if !carries_exactly(&leaf, names) {
             return Err(IssueReason::NamesChanged);
         }
-        if !of_kind(leaf.public_key(), spec) {
+        if spec.is_some_and(|spec| !of_kind(leaf.public_key(), spec)) {
             return Err(IssueReason::KeyTypeChanged);
         }
         let at = |t: x509_parser::time::ASN1Time| {

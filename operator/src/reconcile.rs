@@ -13,8 +13,8 @@ use crate::{
     cache::{Key, Namespace, Secrets},
     compare::Rules,
     error::Error,
-    mint::{self, Tls},
-    observe, report,
+    issuer::{Certificate, Plan},
+    mint, observe, report,
 };
 
 /// A full look without an event, in case one was lost. It costs no request.
@@ -55,17 +55,17 @@ pub async fn reconcile(service: Arc<HardenedService>, ctx: &Context) -> Result<N
     if namespace.secrets == Secrets::Unknown {
         return Ok(Next::Change);
     }
-    let observed = observe::observe(ctx, &service, &key, now).await?;
-    let (facts, tls) = mint::mint(ctx, &service, &observed, now).await?;
+    let observed = observe::observe(ctx, &service, &key);
+    let (facts, certificate) = mint::mint(ctx, &service, &key, &observed, now).await?;
     let children = render::desired(&service, &facts).into_objects();
     let rules = Rules {
         replicas_are_fixed: render::replicas_are_fixed(&service),
         tolerated_annotations: &facts.settings.tolerated_annotations,
     };
     let pass = Pass { ctx, service: &service, key: &key, rules };
-    let applied = apply::apply(&pass, children, &observed, &tls).await?;
+    let applied = apply::apply(&pass, children, &observed, &certificate).await?;
     report::report(ctx, &service, render::status(&service, &applied, &facts, now)).await?;
-    Ok(next(&service, &applied, &tls, now))
+    Ok(next(&applied, &certificate, now))
 }
 
 /// What keeps the operator from working on the service at all.
@@ -96,18 +96,14 @@ fn until_resumed(service: &HardenedService, now: Timestamp) -> Duration {
 }
 
 /// When to look again without an event.
-fn next(service: &HardenedService, applied: &Applied, tls: &Tls, now: Timestamp) -> Next {
+fn next(applied: &Applied, certificate: &Certificate, now: Timestamp) -> Next {
     let any = |state| applied.outcomes.iter().any(|o| o.state == state);
-    let renewal = match tls {
-        Tls::Keep(leaf) | Tls::Content { leaf, .. } => mint::renew_at(service, leaf).duration_since(now),
-        Tls::Unavailable(_) => return Next::After(RETRY),
-    };
-    if any(ChildState::Conflict) {
+    if any(ChildState::Conflict) || matches!(certificate.plan, Plan::Leave { .. }) {
         return Next::After(RETRY);
     }
     if any(ChildState::Failed) {
         return Next::Refused;
     }
-    let renewal = renewal.try_into().unwrap_or(Duration::ZERO);
-    Next::After(RESYNC.min(renewal).max(Duration::from_secs(1)))
+    let again = certificate.again.map(|at| at.duration_since(now).try_into().unwrap_or(Duration::ZERO));
+    Next::After(again.map_or(RESYNC, |again| RESYNC.min(again).max(Duration::from_secs(1))))
 }

@@ -50,26 +50,37 @@ fn count_restarts(ctx: &Context, old: Option<&HardenedServiceStatus>, new: &Hard
     }
 }
 
-/// One event for each transition of Ready's status or reason.
+/// One event for each transition of Ready's status or reason, and one for each new word about a certificate that
+/// somebody provides: status remembers the last one, so that a restart repeats nothing.
 async fn announce(
     ctx: &Context,
     service: &HardenedService,
     old: Option<&HardenedServiceStatus>,
     new: &HardenedServiceStatus,
 ) {
-    let ready = |s: &HardenedServiceStatus| {
-        s.conditions.iter().find(|c| c.type_ == ConditionType::Ready.as_str()).cloned()
+    let find = |status: &HardenedServiceStatus, type_: ConditionType| {
+        status.conditions.iter().find(|c| c.type_ == type_.as_str()).cloned()
     };
-    let Some(now) = ready(new) else { return };
-    let same = |before: &Condition| before.status == now.status && before.reason == now.reason;
-    if old.and_then(ready).is_some_and(|before| same(&before)) {
-        return;
+    let changed = |type_: ConditionType, same: fn(&Condition, &Condition) -> bool| {
+        let (before, now) = (old.and_then(|old| find(old, type_)), find(new, type_)?);
+        (!before.is_some_and(|before| same(&before, &now))).then_some(now)
+    };
+    let ready = changed(ConditionType::Ready, |a, b| a.status == b.status && a.reason == b.reason);
+    if let Some(now) = &ready {
+        tracing::info!(ready = now.status, reason = now.reason, message = now.message, "service");
     }
-    let severity = reason(&now.reason).map_or(Severity::Normal, severity);
-    tracing::info!(ready = now.status, reason = now.reason, message = now.message, "service");
-    let happening =
-        Happening { severity, reason: &now.reason, action: "Reconcile", note: now.message.clone() };
-    ctx.events.publish(service, happening).await;
+    let tls = changed(ConditionType::TLSReady, |a, b| a.reason == b.reason && a.message == b.message);
+    let of_provided = [Reason::CertificateInvalid.as_str(), Reason::CertificateExpiring.as_str()];
+    let told = |now: &Condition| ready.as_ref().is_some_and(|ready| ready.message == now.message);
+    let tls = tls.filter(|now| of_provided.contains(&&*now.reason) && !told(now));
+    for now in ready.iter().chain(&tls) {
+        let severity = reason(&now.reason).map_or(Severity::Normal, severity);
+        let mut note = now.message.clone();
+        // events.k8s.io allows 1024 bytes.
+        note.truncate(note.floor_char_boundary(1000));
+        let happening = Happening { severity, reason: &now.reason, action: "Reconcile", note };
+        ctx.events.publish(service, happening).await;
+    }
 }
 
 fn reason(name: &str) -> Option<Reason> {

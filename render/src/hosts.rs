@@ -35,11 +35,17 @@ pub fn denied(service: &HardenedService, facts: &Facts) -> Vec<String> {
     hostnames(service).filter(|host| !allowed(host, &facts.allowed_hosts)).cloned().collect()
 }
 
-/// Where clients find the service: the first allowed host name, else the Service's.
-pub fn url(service: &HardenedService, facts: &Facts) -> String {
-    let host = hostnames(service).find(|host| allowed(host, &facts.allowed_hosts)).cloned();
+/// Names by which clients find the service: the allowed host names, else the Service's. Never empty.
+pub fn client_names(service: &HardenedService, facts: &Facts) -> Vec<String> {
+    let allowed = hostnames(service).filter(|host| allowed(host, &facts.allowed_hosts));
+    let hosts: Vec<_> = allowed.cloned().collect();
     let inside = || format!("{}.{}.svc", service.name_any(), service.namespace().unwrap_or_default());
-    format!("https://{}", host.unwrap_or_else(inside))
+    if hosts.is_empty() { vec![inside()] } else { hosts }
+}
+
+/// Where clients find the service.
+pub fn url(service: &HardenedService, facts: &Facts) -> String {
+    format!("https://{}", client_names(service, facts)[0])
 }
 
 fn hostnames(service: &HardenedService) -> impl Iterator<Item = &String> {

@@ -31,7 +31,7 @@ pub use children::{Body, Child, Children, Kind, SecretPlan};
 pub use deployment::replicas_are_fixed;
 pub use facts::{Facts, Peer, Settings};
 pub use meta::child_name;
-pub use references::referenced_secrets;
+pub use references::{PROVIDED_CERTIFICATE, provided_certificate, referenced_secrets};
 pub use status::{Applied, Outcome, Problem, status};
 pub use tls_secret::tls_secret;
 pub use workload::RESTARTED_AT;

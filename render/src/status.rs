@@ -51,6 +51,8 @@ pub struct Applied {
     pub tls: Option<TlsStatus>,
     /// Why there is no certificate, or why the old one stays.
     pub tls_problem: Option<Problem>,
+    /// What a person should know of a certificate that is good; `TLSReady` stays true.
+    pub tls_warning: Option<Problem>,
     /// What keeps the whole service from being worked on (suspended, not onboarded).
     pub blocked: Option<Problem>,
 }
@@ -122,13 +124,17 @@ fn subsystems(service: &HardenedService, applied: &Applied, facts: &Facts) -> Ve
         None,
     )
     .or_else(|| workload::problem(applied.deployment.as_ref()));
+    let mut tls = state(
+        ConditionType::TLSReady,
+        of(&[Kind::Secret], applied.tls_problem.as_ref()),
+        "the certificate is valid and mounted",
+    );
+    if let (true, Some(warning)) = (tls.ok, &applied.tls_warning) {
+        tls = State { reason: warning.reason, message: warning.message.clone(), ..tls };
+    }
     vec![
         state(ConditionType::WorkloadReady, workload, "every replica is up to date and available"),
-        state(
-            ConditionType::TLSReady,
-            of(&[Kind::Secret], applied.tls_problem.as_ref()),
-            "the certificate is valid and mounted",
-        ),
+        tls,
         state(
             ConditionType::ExposureReady,
             of(&[Kind::Service], host_problem.as_ref()),

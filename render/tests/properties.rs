@@ -130,7 +130,8 @@ proptest! {
         let ours = render::child_name(&service.name_any(), "tls");
         let mounted = pod["volumes"].as_array().unwrap().iter().filter_map(|v| v["secret"]["secretName"].as_str());
         let mounted: BTreeSet<_> = mounted.filter(|name| *name != ours).map(str::to_owned).collect();
-        let reported: BTreeSet<_> = referenced_secrets(&service).into_iter().map(|(_, name)| name).filter(|name| *name != ours).collect();
+        let reported = referenced_secrets(&service).into_iter().filter(|(field, _)| *field != render::PROVIDED_CERTIFICATE);
+        let reported: BTreeSet<_> = reported.map(|(_, name)| name).filter(|name| *name != ours).collect();
         prop_assert_eq!(mounted, reported);
         prop_assert!(!pod.to_string().contains("secretKeyRef"));
     }

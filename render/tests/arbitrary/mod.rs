@@ -40,13 +40,18 @@ fn spec() -> BoxedStrategy<Value> {
                     "exposure",
                     object(vec![may("hostnames", names("[a-z]{1,8}(\\.[a-z][-a-z0-9]{0,6}[a-z]){1,3}", 4))]),
                 ),
-                may("tls", object(vec![may("duration", one_of(&["2160h", "720h30m"]))])),
+                may("tls", tls()),
                 may("headers", headers()),
                 may("rateLimits", rate_limits()),
                 may("network", network()),
             ])
         })
         .boxed()
+}
+
+fn tls() -> BoxedStrategy<Value> {
+    let own = object(vec![may("duration", one_of(&["2160h", "720h30m"]))]);
+    prop_oneof![own, Just(json!({"issuer": {"secret": {"name": "own-certificate"}}}))].boxed()
 }
 
 fn headers() -> BoxedStrategy<Value> {

@@ -1,0 +1,155 @@
+//! Who issues the certificate of a service: one file for each issuer, behind one enum. It writes nothing.
+
+mod secret;
+mod self_signed;
+
+use std::collections::BTreeMap;
+
+use crds::{HardenedService, TlsStatus};
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::Secret,
+    apimachinery::pkg::apis::meta::v1::Time,
+    jiff::{SignedDuration, Timestamp},
+};
+use render::{Facts, Problem};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::{
+    Context,
+    cache::Key,
+    compare::Digest,
+    error::Error,
+    observe::TlsSecret,
+    pki::{IssueReason, Leaf, Pair},
+};
+
+/// What an issuer decides from.
+pub struct Case<'a> {
+    /// Client, caches, keys.
+    pub ctx: &'a Context,
+    /// The service.
+    pub service: &'a HardenedService,
+    /// Its name.
+    pub key: &'a Key,
+    /// What was observed.
+    pub facts: &'a Facts,
+    /// The time of the pass.
+    pub now: Timestamp,
+}
+
+/// The issuer that the spec names.
+pub enum Issuer<'a> {
+    /// The operator's own CA.
+    SelfSigned,
+    /// A Secret of this name, which somebody else writes.
+    Secret(&'a str),
+}
+
+/// What an issuer says of a service's certificate.
+pub struct Certificate {
+    /// The TLS Secret as it was found.
+    pub found: TlsSecret,
+    /// What apply does with it.
+    pub plan: Plan,
+    /// Digest of everything that the TLS Secret must agree with.
+    pub expected: Digest,
+    /// Certificates (PEM) that clients should trust.
+    pub ca_bundle: String,
+    /// When to look again without an event.
+    pub again: Option<Timestamp>,
+    /// The certificate in use, for status.
+    pub status: Option<TlsStatus>,
+    /// What keeps `TLSReady` from being true.
+    pub problem: Option<Problem>,
+    /// What somebody should know although it is true.
+    pub warning: Option<Problem>,
+}
+
+/// What apply does with the TLS Secret.
+pub enum Plan {
+    /// It is right, and has this uid: no request.
+    Keep(Option<String>),
+    /// Its content should be this.
+    Content(Content),
+    /// There is nothing to write. What is there stays; pods may start with it only if it is trusted.
+    Leave {
+        /// Whether what is there is known to be the operator's own.
+        trusted: bool,
+    },
+}
+
+/// Content of a TLS Secret.
+pub struct Content {
+    /// Values by key.
+    pub values: SecretValues,
+    /// HMAC over them, when an annotation is to carry one.
+    pub seal: Option<String>,
+    /// The certificate among them.
+    pub leaf: Leaf,
+    /// Why it was issued, when that was just now.
+    pub issued: Option<IssueReason>,
+    /// The TLS Secret holds other values, and they are the operator's own: the difference is no drift.
+    pub replaces_own: bool,
+}
+
+impl<'a> Issuer<'a> {
+    /// The issuer of a service.
+    pub fn of(service: &'a HardenedService) -> Self {
+        render::provided_certificate(service).map_or(Self::SelfSigned, Self::Secret)
+    }
+
+    /// Decides about the certificate.
+    pub async fn certificate(&self, case: &Case<'_>) -> Result<Certificate, Error> {
+        match self {
+            Self::SelfSigned => self_signed::certificate(case).await,
+            Self::Secret(name) => secret::Source { case, name }.certificate().await,
+        }
+    }
+}
+
+/// Secret values by key; no Debug, no Serialize.
+pub struct SecretValues(BTreeMap<&'static str, SecretString>);
+
+impl SecretValues {
+    /// Certificate, key, and what clients should trust.
+    pub fn new(pair: Pair, ca_bundle: &str) -> Self {
+        Self(BTreeMap::from([
+            ("ca.crt", ca_bundle.to_owned().into()),
+            ("tls.crt", pair.certificate.into()),
+            ("tls.key", pair.key),
+        ]))
+    }
+
+    /// As the `data` of a Secret, for the one request that carries it.
+    pub fn data(&self) -> BTreeMap<String, ByteString> {
+        self.0
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), ByteString(v.expose_secret().as_bytes().to_vec())))
+            .collect()
+    }
+
+    /// Names and values, for an HMAC.
+    pub fn inputs(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        self.0.iter().map(|(k, v)| (*k, v.expose_secret().as_bytes()))
+    }
+}
+
+/// A value of a Secret as text.
+fn text(secret: &Secret, key: &str) -> Option<String> {
+    let bytes = secret.data.as_ref()?.get(key)?;
+    String::from_utf8(bytes.0.clone()).ok()
+}
+
+fn pair(secret: &Secret) -> Option<Pair> {
+    Some(Pair { certificate: text(secret, "tls.crt")?, key: text(secret, "tls.key")?.into() })
+}
+
+/// How long before its end a certificate of this life should be replaced when nobody said so.
+fn third(leaf: &Leaf) -> SignedDuration {
+    leaf.not_after.duration_since(leaf.not_before) / 3
+}
+
+fn seconds(time: Timestamp) -> Option<Time> {
+    Timestamp::from_second(time.as_second()).ok().map(Time)
+}

@@ -1,0 +1,55 @@
+//! What a provided certificate makes the operator say: what is wrong, and what to do. Never a secret.
+
+use crds::Reason;
+use k8s_openapi::jiff::SignedDuration;
+use render::{PROVIDED_CERTIFICATE, Problem};
+
+use super::Source;
+use crate::{issuer::third, observe, pki::Leaf, provided_certificate::day};
+
+/// From here on a certificate that ends is told of, or in the last third of its life when that is later.
+const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
+
+impl Source<'_> {
+    pub fn not_allowed(&self) -> Problem {
+        observe::not_allowed(PROVIDED_CERTIFICATE, self.name, self.case.key)
+    }
+
+    pub fn own_copy(&self) -> Problem {
+        Problem {
+            reason: Reason::SecretNotAllowed,
+            message: format!(
+                "{}: Secret {} is the operator's own copy; provide the certificate in a Secret of another name",
+                PROVIDED_CERTIFICATE, self.name
+            ),
+        }
+    }
+
+    pub fn invalid(&self, failures: &str) -> Problem {
+        let message = format!("{}: Secret {}: {failures}", PROVIDED_CERTIFICATE, self.name);
+        Problem { reason: Reason::CertificateInvalid, message }
+    }
+
+    pub fn swapped(&self, problem: &Problem) -> Problem {
+        let message = format!(
+            "{}. Secret {} was changed by somebody else meanwhile: no pod starts with it before the provided certificate \
+             is good again, and then it is restored",
+            problem.message,
+            self.child()
+        );
+        Problem { reason: problem.reason, message }
+    }
+
+    pub fn warning(&self, leaf: &Leaf) -> Option<Problem> {
+        let left = leaf.not_after.duration_since(self.case.now);
+        (left < SOON.min(third(leaf))).then(|| Problem {
+            reason: Reason::CertificateExpiring,
+            message: format!(
+                "the certificate of Secret {} ends on {}, in {} days; put a new one there",
+                self.name,
+                day(leaf.not_after),
+                left.as_hours() / 24
+            ),
+        })
+    }
+}

@@ -1,0 +1,154 @@
+//! The operator's own CA as issuer: keep the certificate that is there, or issue one.
+
+use crds::{HardenedService, PrivateKey, Reason, RotationPolicy, TlsStatus};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use render::Problem;
+use secrecy::SecretString;
+use serde_json::json;
+
+use super::{Case, Certificate, Content, Plan, SecretValues, pair, seconds, third};
+use crate::{
+    cache::SecretNote,
+    compare::{Digest, digest},
+    error::Error,
+    observe::{self, TlsSecret},
+    pki::{Ca, IssueReason, Leaf, Pair},
+};
+
+/// Life of a certificate when the spec does not say: 90 days.
+const DEFAULT_LIFE: SignedDuration = SignedDuration::from_hours(2160);
+
+pub async fn certificate(case: &Case<'_>) -> Result<Certificate, Error> {
+    let Some(ca) = &case.ctx.keys.ca else { return Ok(lost(case)) };
+    let expected = expected(case, ca);
+    let found = observe::tls_secret(case, |note| {
+        let due = |leaf| case.now >= renew_at(case.service, leaf);
+        note.expected == expected && note.leaf.as_ref().is_some_and(|leaf| !due(leaf))
+    })
+    .await?;
+    let (leaf, plan) = match &found {
+        TlsSecret::Known(SecretNote { leaf: Some(leaf), version, .. }) => {
+            (leaf.clone(), Plan::Keep(version.0.clone()))
+        }
+        _ => content(case, ca, &found).await?,
+    };
+    Ok(Certificate {
+        found,
+        plan,
+        expected,
+        ca_bundle: case.ctx.keys.bundle.clone(),
+        again: Some(renew_at(case.service, &leaf)),
+        status: Some(status(case, ca, &leaf)),
+        problem: None,
+        warning: None,
+    })
+}
+
+fn lost(case: &Case<'_>) -> Certificate {
+    let problem = Problem {
+        reason: Reason::CaLost,
+        message: format!(
+            "Secret {} is gone from namespace {}; a platform admin restores it from the backup. Certificates in use are kept",
+            crate::keys::CA_SECRET,
+            case.ctx.namespace
+        ),
+    };
+    Certificate {
+        found: TlsSecret::Absent,
+        plan: Plan::Leave { trusted: true },
+        expected: Digest::default(),
+        ca_bundle: case.ctx.keys.bundle.clone(),
+        again: None,
+        // The certificate that is in use stays in use, and its end must stay in sight.
+        status: case.service.status.as_ref().and_then(|status| status.tls.clone()),
+        problem: Some(problem),
+        warning: None,
+    }
+}
+
+/// The pair that is there if it is good, else a new one.
+async fn content(case: &Case<'_>, ca: &Ca, found: &TlsSecret) -> Result<(Leaf, Plan), Error> {
+    let names = render::hosts::certificate_names(case.service, case.facts);
+    let spec = private_key(case.service);
+    let old = match found {
+        TlsSecret::Read(secret) => pair(secret),
+        _ => None,
+    };
+    let (why, key) = match old {
+        None => (IssueReason::Missing, None),
+        Some(pair) => match ca.examine(&pair.certificate, &pair.key, &names, Some(&spec)) {
+            Ok(leaf) if case.now < renew_at(case.service, &leaf) => return Ok(plan(case, leaf, pair, None)),
+            Ok(_) => (IssueReason::RenewalDue, Some(pair.key)),
+            Err(reason) => (reason, Some(pair.key)),
+        },
+    };
+    let kept = key.filter(|_| keeps_key(&spec, why));
+    let pair = issue(case, names.clone(), spec.clone(), kept).await?;
+    let leaf = ca
+        .examine(&pair.certificate, &pair.key, &names, Some(&spec))
+        .map_err(|_| Error::KeyUnusable("new certificate"))?;
+    Ok(plan(case, leaf, pair, Some(why)))
+}
+
+fn plan(case: &Case<'_>, leaf: Leaf, pair: Pair, issued: Option<IssueReason>) -> (Leaf, Plan) {
+    let values = SecretValues::new(pair, &case.ctx.keys.bundle);
+    let replaces_own = issued.is_some_and(|why| !why.is_fault());
+    (leaf.clone(), Plan::Content(Content { values, seal: None, leaf, issued, replaces_own }))
+}
+
+/// RSA keys take seconds to make: off the reconcile threads.
+async fn issue(
+    case: &Case<'_>,
+    names: Vec<String>,
+    spec: PrivateKey,
+    kept: Option<SecretString>,
+) -> Result<Pair, Error> {
+    let (keys, seconds, now) = (case.ctx.keys.clone(), life(case.service).as_secs(), case.now);
+    tokio::task::spawn_blocking(move || {
+        let ca = keys.ca.as_ref().ok_or(Error::KeyLost(crate::keys::CA_SECRET))?;
+        ca.issue(&names, &spec, kept.as_ref(), seconds, now)
+    })
+    .await?
+}
+
+/// The old key is used again only when the spec says so and the key itself was not at fault.
+fn keeps_key(spec: &PrivateKey, why: IssueReason) -> bool {
+    let reusable = !why.is_fault() && why != IssueReason::KeyTypeChanged;
+    reusable && spec.rotation_policy == Some(RotationPolicy::Never)
+}
+
+/// The spec's key, its defaults left to pki.
+fn private_key(service: &HardenedService) -> PrivateKey {
+    service.spec.tls.as_ref().and_then(|t| t.private_key.clone()).unwrap_or_default()
+}
+
+fn life(service: &HardenedService) -> SignedDuration {
+    let duration = service.spec.tls.as_ref().and_then(|t| t.duration);
+    duration.and_then(|d| SignedDuration::try_from(d.get()).ok()).unwrap_or(DEFAULT_LIFE)
+}
+
+/// When a certificate is renewed: at two thirds of its life, or as early as the spec says.
+fn renew_at(service: &HardenedService, leaf: &Leaf) -> Timestamp {
+    let before = service.spec.tls.as_ref().and_then(|t| t.renew_before);
+    let before = before.and_then(|d| SignedDuration::try_from(d.get()).ok()).unwrap_or_else(|| third(leaf));
+    leaf.not_after.checked_sub(before).unwrap_or(leaf.not_after)
+}
+
+fn expected(case: &Case<'_>, ca: &Ca) -> Digest {
+    digest(&json!({
+        "names": render::hosts::certificate_names(case.service, case.facts),
+        "ca": case.ctx.keys.bundle,
+        "key": private_key(case.service),
+        "plan": render::tls_secret(case.service).metadata,
+        "id": ca.id,
+    }))
+}
+
+fn status(case: &Case<'_>, ca: &Ca, leaf: &Leaf) -> TlsStatus {
+    TlsStatus {
+        not_after: seconds(leaf.not_after),
+        renew_at: seconds(renew_at(case.service, leaf)),
+        serial: Some(leaf.serial.clone()),
+        issuer: Some(format!("selfSigned/{}", ca.id)),
+    }
+}
