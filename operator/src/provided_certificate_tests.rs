@@ -3,7 +3,7 @@
 use rcgen::KeyPair;
 use secrecy::ExposeSecret;
 
-use super::recipe::{DAY, Files, NOW, Recipe, at, block, checks, dns, look, message, spoilt};
+use super::recipe::{DAY, Files, NOW, Recipe, at, block, checks, dns, message, spoilt};
 use super::*;
 
 #[test]

@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use crds::{ChildState, HardenedService, SERVICE_LABEL};
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use render::{Facts, Kind};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::audit::{Audit, Request};
 use crate::cluster::Cluster;
+use crate::provided::Provided;
 use crate::state::checkout;
 use crate::wait::{Look, wait_until};
 
@@ -50,6 +52,24 @@ pub fn examples() -> Result<Vec<(String, HardenedService)>> {
     }
     names.sort();
     names.into_iter().map(|name| Ok((name.clone(), example(&name)?))).collect()
+}
+
+/// Makes the Secrets that a service names, labelled for it, as their owner does.
+pub async fn bring_secrets(cluster: &Cluster, namespace: &str, service: &HardenedService) -> Result<()> {
+    let api = Api::<Secret>::namespaced(cluster.client.clone(), namespace);
+    for (field, name) in render::referenced_secrets(service) {
+        let secret = if field == render::PROVIDED_CERTIFICATE {
+            let hosts = service.spec.exposure.iter().flat_map(|exposure| &exposure.hostnames);
+            let hosts: Vec<_> = hosts.map(String::as_str).collect();
+            Provided::for_names(&hosts)?.secret(&name, &service.name_any())
+        } else {
+            let labels = json!({SERVICE_LABEL: service.name_any()});
+            let url = json!({"url": "redis://redis"});
+            serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}, "stringData": url}))?
+        };
+        api.create(&PostParams::default(), &secret).await?;
+    }
+    Ok(())
 }
 
 /// One condition of a service's status.

@@ -27,6 +27,7 @@ pub mod pki;
 pub mod private;
 pub mod process;
 pub mod progress;
+pub mod provided;
 pub mod registry;
 pub mod release;
 pub mod state;

@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use crds::{HardenedService, RESTART_ANNOTATION, SERVICE_LABEL};
+use crds::{HardenedService, RESTART_ANNOTATION};
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::PostParams;
 use kube::{Api, ResourceExt};
 use render::{Body, Facts, Kind};
 use serde_json::{Value, json};
+use testbed::certificate::CA_SECRET;
 use testbed::cluster::OPERATOR_NAMESPACE;
 use testbed::fixture::{self, OPERATOR, Service};
 use testbed::{Cluster, Namespace, Operator};
@@ -26,13 +27,7 @@ struct Made {
 async fn make_examples(cluster: &Cluster) -> Result<Vec<Made>> {
     let all = fixture::examples()?.into_iter().map(|(example, service)| async move {
         let namespace = cluster.namespace("create").await?;
-        for (_, name) in render::referenced_secrets(&service) {
-            let labels = json!({SERVICE_LABEL: service.name_any()});
-            let secret =
-                json!({"metadata": {"name": name, "labels": labels}, "stringData": {"url": "redis://redis"}});
-            let secrets = Api::<Secret>::namespaced(cluster.client.clone(), &namespace.name);
-            secrets.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
-        }
+        fixture::bring_secrets(cluster, &namespace.name, &service).await?;
         let service = Service::create(cluster, &namespace.name, &service).await?;
         service.made().await?;
         anyhow::Ok(Made { example, namespace, service })
@@ -76,11 +71,16 @@ async fn each_example_is_created_with_few_requests_and_the_pods_last() -> Result
 async fn the_children_of_each_example_are_what_render_says_and_belong_to_it() -> Result<()> {
     let cluster = Cluster::get().await?;
     let _operator = Operator::start(&cluster).await?;
-    let ca_secret = "hardened-operator-ca";
     for Made { example, service, .. } in make_examples(&cluster).await? {
         let resource = service.get().await?;
-        let secrets = Api::<Secret>::namespaced(cluster.client.clone(), OPERATOR_NAMESPACE);
-        let ca = secrets.get(ca_secret).await?.data.context("the CA has no data")?["tls.crt"].0.clone();
+        let provided = match render::provided_certificate(&resource) {
+            Some(name) => Some(data(&cluster, &service.namespace, name).await?),
+            None => None,
+        };
+        let ca = match &provided {
+            Some(provided) => provided["ca.crt"].0.clone(),
+            None => data(&cluster, OPERATOR_NAMESPACE, CA_SECRET).await?["tls.crt"].0.clone(),
+        };
         let facts = Facts {
             allowed_hosts: vec!["*.example.com".into()],
             ca_bundle: String::from_utf8(ca)?,
@@ -104,12 +104,21 @@ async fn the_children_of_each_example_are_what_render_says_and_belong_to_it() ->
                     assert_eq!(live["metadata"]["labels"], json!(plan.metadata.labels), "{what}");
                     let keys: Vec<_> = live["data"].as_object().unwrap().keys().collect();
                     assert_eq!(keys, plan.keys, "{what}");
-                    check_certificate(serde_json::from_value(live)?, &resource, &facts)?;
+                    let live: Secret = serde_json::from_value(live)?;
+                    match &provided {
+                        Some(provided) => assert_eq!(live.data.as_ref(), Some(provided), "{what}"),
+                        None => check_certificate(live, &resource, &facts)?,
+                    }
                 }
             }
         }
     }
     Ok(())
+}
+
+async fn data(cluster: &Cluster, namespace: &str, secret: &str) -> Result<BTreeMap<String, ByteString>> {
+    let secret = Api::<Secret>::namespaced(cluster.client.clone(), namespace).get(secret).await?;
+    secret.data.context("a Secret without data")
 }
 
 fn owner_reference(service: &HardenedService) -> Value {

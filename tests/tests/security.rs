@@ -6,14 +6,14 @@ use anyhow::{Context, Result};
 use crds::HardenedService;
 use futures::future::try_join_all;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use testbed::fixture::{Service, examples};
+use testbed::fixture::{Service, bring_secrets, examples};
 use testbed::{Cluster, Look, Operator, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -77,11 +77,7 @@ async fn admitted(cluster: &Cluster, namespace: &str) -> Result<()> {
 
 /// Makes what a user must bring along: labelled Secrets, a `PriorityClass`.
 async fn prepare(cluster: &Cluster, namespace: &str, service: &HardenedService) -> Result<()> {
-    let secrets = Api::<Secret>::namespaced(cluster.client.clone(), namespace);
-    for (_, name) in render::referenced_secrets(service) {
-        let labels = json!({crds::SERVICE_LABEL: service.metadata.name});
-        make::<Secret>(&secrets, json!({"metadata": {"name": name, "labels": labels}})).await?;
-    }
+    bring_secrets(cluster, namespace, service).await?;
     if let Some(name) = &service.spec.workload.priority_class_name {
         let class = json!({"metadata": {"name": name}, "value": 1000});
         make::<PriorityClass>(&Api::all(cluster.client.clone()), class).await?;
