@@ -133,7 +133,10 @@ fn event_name(service: &HardenedService, happening: &Happening<'_>) -> String {
 /// Severity of a reason.
 pub fn severity(reason: Reason) -> Severity {
     if reason.needs_user()
-        || matches!(reason, Reason::RolloutFailed | Reason::CertificateExpiring | Reason::ApiError | Reason::InternalError)
+        || matches!(
+            reason,
+            Reason::RolloutFailed | Reason::CertificateExpiring | Reason::ApiError | Reason::InternalError
+        )
     {
         Severity::Warning
     } else {

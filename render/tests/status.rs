@@ -171,3 +171,17 @@ fn a_restart_by_hand_is_entered_once_and_the_ledger_stays_short() {
     assert_eq!(ledger.len(), 10);
     assert_eq!(ledger.last().unwrap().at.0.to_string(), "2026-11-24T04:00:11Z");
 }
+
+#[test]
+fn a_warning_is_told_by_a_condition_that_stays_true_and_a_problem_goes_before_it() {
+    let word = |reason| Problem { reason, message: reason.as_str().into() };
+    let warned = Applied { tls_warning: Some(word(Reason::CertificateExpiring)), ..applied(rolled_out()) };
+    let look = status(&service(&[]), &warned, &Facts::default(), now());
+    is(&look, "TLSReady", "True", Reason::CertificateExpiring);
+    is(&look, "Ready", "True", Reason::Ready);
+    let refused = Applied { tls_problem: Some(word(Reason::CertificateInvalid)), ..warned };
+    let look = status(&service(&[]), &refused, &Facts::default(), now());
+    is(&look, "TLSReady", "False", Reason::CertificateInvalid);
+    is(&look, "Ready", "False", Reason::CertificateInvalid);
+    is(&look, "Stalled", "True", Reason::CertificateInvalid);
+}

@@ -12,6 +12,7 @@ use testbed::certificate::{self, CA_SECRET};
 use testbed::fixture::{Service, example};
 use testbed::home::home;
 use testbed::operator::Options;
+use testbed::provided::{Provided, Scene, tls};
 use testbed::{Cluster, Look, Operator, wait_until};
 use x509_parser::pem::parse_x509_pem;
 
@@ -43,6 +44,7 @@ async fn no_byte_of_a_key_reaches_logs_events_status_metrics_or_other_objects() 
     })
     .await?;
     service.made().await?;
+    let user = a_user_s_key(&cluster).await?;
     let (_, metrics) = operator.get("/metrics").await?;
     operator.stop().await?;
 
@@ -53,6 +55,7 @@ async fn no_byte_of_a_key_reaches_logs_events_status_metrics_or_other_objects() 
         ("new TLS", key(&second)?),
         ("CA", key(&own.get(CA_SECRET).await?)?),
         ("HMAC", hmac),
+        ("user's", user.key.into_bytes()),
     ];
     let pieces: Vec<_> =
         keys.iter().flat_map(|(name, key)| pieces(key).into_iter().map(move |p| (*name, p))).collect();
@@ -63,12 +66,38 @@ async fn no_byte_of_a_key_reaches_logs_events_status_metrics_or_other_objects() 
 
     let log = operator.log();
     assert!(log.contains(r#""level":"TRACE""#), "the log does not trace");
-    let places =
-        [("log", log), ("metrics", metrics), ("status", serde_json::to_string(&service.get().await?)?)];
-    for (place, text) in places.into_iter().chain(objects(&cluster, &service).await?) {
+    let places = [
+        ("log", log),
+        ("metrics", metrics),
+        ("status", serde_json::to_string(&service.get().await?)?),
+        ("status of the user's", serde_json::to_string(&user.scene.service.get().await?)?),
+    ];
+    let objects = [objects(&cluster, &service).await?, objects(&cluster, &user.scene.service).await?];
+    for (place, text) in places.into_iter().chain(objects.into_iter().flatten()) {
         assert_eq!(found(&text), None, "a key is in the {place}");
     }
     Ok(())
+}
+
+/// A key that somebody provides, and the service that uses it.
+struct User {
+    scene: Scene,
+    key: String,
+}
+
+/// The key is used, then it slips into what is published, and then it can be read no more.
+async fn a_user_s_key(cluster: &Cluster) -> Result<User> {
+    let good = Provided::new()?;
+    let scene = Scene::new(cluster, "canary", Some(&good)).await?;
+    scene.until_copied(&good).await?;
+    let slipped = Provided { root: format!("{}{}", good.root, good.key), ..good.clone() };
+    scene.provide(&slipped).await?;
+    let told = |text: &'static str| move |service: &_| tls(service).2.contains(text);
+    scene.service.until("ca.crt to be refused", told("ca.crt holds something else")).await?;
+    let marked = good.key.replacen("PRIVATE KEY-----\n", "PRIVATE KEY-----\n-----BEGIN ", 1);
+    scene.provide(&Provided { key: marked, ..good.clone() }).await?;
+    scene.service.until("tls.key to be refused", told("tls.key is not exactly one")).await?;
+    Ok(User { scene, key: good.key })
 }
 
 /// Everything in the namespace that others may read.

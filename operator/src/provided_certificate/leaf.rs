@@ -163,7 +163,9 @@ pub fn weak_key(certificate: &X509Certificate<'_>) -> Option<String> {
             None
         }
         _ if *kind == oid::OID_SIG_ED25519 => None,
-        _ => Some(format!("has a key of another kind ({kind}); {advice}")),
+        _ => {
+            Some(format!("has a key of another kind ({}); {advice}", curve().unwrap_or_else(|| kind.clone())))
+        }
     }
 }
 
