@@ -88,7 +88,10 @@ fn what_cannot_be_read_fails_parsable_and_is_not_quoted() {
     parsable(&Files { root: "no PEM".into(), ..files.clone() });
     let trusted = files.root.replace("CERTIFICATE", "TRUSTED CERTIFICATE");
     parsable(&Files { root: format!("{}{trusted}", files.root), ..files.clone() });
-    parsable(&Files { root: format!("{}{}", files.root, files.key), ..files });
+    let slipped = Files { root: format!("{}{}", files.root, files.key), ..files };
+    parsable(&slipped);
+    let text = message(slipped.look(&slipped.chain(), Some(&slipped.root)));
+    assert!(text.contains("ca.crt holds something else than certificates"), "{text}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use rcgen::{ExtendedKeyUsagePurpose, KeyPair};
 use render::Kind;
 use serde_json::json;
+use testbed::fixture::{OPERATOR, rest};
 use testbed::provided::{COPY, Provided, SOURCE, Scene, tls};
 use testbed::{Cluster, Operator};
 use time::{Duration, OffsetDateTime};
@@ -155,6 +156,14 @@ async fn a_copy_that_was_swapped_while_the_certificate_is_no_good_is_not_trusted
         tls(s).2.contains("changed by somebody else") && deployment(s) == ChildState::Held
     };
     scene.service.until("the swapped copy to be told", held).await?;
+    if let Some(audit) = cluster.audit() {
+        rest(&audit, &scene.namespace.name).await?;
+        let mark = audit.mark().await?;
+        scene.service.patch(&json!({"metadata": {"labels": {"looked-at": "again"}}})).await?;
+        rest(&audit, &scene.namespace.name).await?;
+        let seen = audit.since(mark).await?.by(OPERATOR).within(&scene.namespace.name).besides_watches();
+        assert_eq!(seen.count(), 0, "it was read and told already: {seen}");
+    }
     operator.kill().await?;
     operator.restart().await?;
     let image = json!({"spec": {"workload": {"image": "registry.local/studio:1.4.1"}}});

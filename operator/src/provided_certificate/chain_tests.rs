@@ -44,16 +44,20 @@ fn a_chain_in_another_order_fails_order_and_the_message_says_the_right_one() {
 #[test]
 fn a_chain_that_does_not_hold_together_fails_chain() {
     let (files, other) = (Recipe::new().made(), Recipe::new().made());
-    let chain =
-        |chain: String, ca: Option<&str>| assert_eq!(checks(files.look(&chain, ca)), ["chain"], "{chain}");
+    // Told by what is wrong, not only by what a client answers.
+    let chain = |chain: String, ca: Option<&str>, advice: &str| {
+        assert_eq!(checks(files.look(&chain, ca)), ["chain"], "{chain}");
+        let text = message(files.look(&chain, ca));
+        assert!(text.contains(advice), "{text}");
+    };
     let Files { leaf, middle, root, .. } = &files;
-    chain(leaf.clone(), None);
-    chain(leaf.clone(), Some(root));
-    chain(format!("{leaf}{middle}"), Some(&other.root));
+    chain(leaf.clone(), None, "(CN=middle), which clients must trust; add it as ca.crt");
+    chain(leaf.clone(), Some(root), "put its issuer there");
+    chain(format!("{leaf}{middle}"), Some(&other.root), "put its issuer there");
     // The same names, another key.
-    chain(format!("{leaf}{}", other.middle), Some(&other.root));
-    chain(format!("{leaf}{root}"), Some(root));
-    chain(format!("{leaf}{middle}{}", other.root), Some(root));
+    chain(format!("{leaf}{}", other.middle), Some(&other.root), "certificate 2 (CN=middle) is no part");
+    chain(format!("{leaf}{root}"), Some(root), "add what is missing");
+    chain(format!("{leaf}{middle}{}", other.root), Some(root), "certificate 3 (CN=root) is no part");
     assert_eq!(spoilt(|r| r.middle.is_ca = IsCa::NoCa), ["chain"]);
     assert_eq!(spoilt(|r| r.middle.key_usages = vec![KeyUsagePurpose::DigitalSignature]), ["chain"]);
 }
