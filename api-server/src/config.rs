@@ -51,8 +51,8 @@ pub struct Config {
     /// Seconds a client has for the TLS handshake and for each request's headers
     #[arg(long, env = "HEADER_TIMEOUT", value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
     pub header_timeout: u64,
-    /// Seconds between /readyz turning false and the end of new connections
-    #[arg(long, env = "DRAIN_DELAY", value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(0..=300))]
+    /// Seconds between /readyz turning false and the end of new connections; meanwhile clients are told to go
+    #[arg(long, env = "DRAIN_DELAY", value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(0..=300))]
     pub drain_delay: u64,
     /// Seconds that requests in flight get to finish after that
     #[arg(long, env = "SHUTDOWN_TIMEOUT", value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]

@@ -1,6 +1,7 @@
 //! The hardened workload as a library: `app` is the whole service. It knows files and environment, never Kubernetes.
 
 pub mod config;
+mod goaway;
 pub mod headers;
 pub mod healthcheck;
 pub mod metrics;
@@ -52,5 +53,6 @@ pub fn app(
         .wrap(from_fn(middleware::trusted_hosts))
         .wrap(from_fn(middleware::problems))
         .wrap(from_fn(middleware::security_headers))
+        .wrap(from_fn(middleware::last_answer))
         .wrap(from_fn(middleware::request_log))
 }

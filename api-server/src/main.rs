@@ -18,7 +18,8 @@ Examples:
   api-server healthcheck        with the same settings; exit code 0 when ready
 
 Log level: RUST_LOG (default info), for example RUST_LOG=info,access=off.
-SIGTERM and SIGINT: /readyz turns 503, after DRAIN_DELAY no new connection is taken, requests in flight finish.";
+SIGTERM and SIGINT: /readyz turns 503 and clients are told to close their connections; after DRAIN_DELAY no new
+connection is taken, and requests in flight finish.";
 
 /// A hardened HTTPS service: security headers on every answer, trusted hosts, JSON logs, reload without restart
 #[derive(Parser)]

@@ -1,6 +1,7 @@
 //! The middleware stack, one file per concern. None of it knows a route; all of it answers, none returns an error.
 
 mod body_limit;
+mod last_answer;
 mod problems;
 mod request_log;
 mod security_headers;
@@ -8,6 +9,7 @@ mod trusted_hosts;
 
 pub use self::{
     body_limit::body_limit,
+    last_answer::last_answer,
     problems::problems,
     request_log::{new_id, request_log},
     security_headers::security_headers,

@@ -100,7 +100,8 @@ pub fn bind(config: Config, routes: Routes) -> Result<Bound, StartError> {
 }
 
 impl Bound {
-    /// Serves until `stop` is ready, then drains: not ready, a pause, no new connections, requests in flight finish.
+    /// Serves until `stop` is ready, then drains: not ready, a pause in which clients are told to go, no new
+    /// connections, requests in flight finish.
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let Self { state, api, metrics, api_addr, metrics_addr } = self;
         tracing::info!(%api_addr, %metrics_addr, tls = state.certificate.is_some(), "serving");

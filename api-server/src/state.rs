@@ -1,11 +1,9 @@
 //! What all workers share: settings, the policy in force, the certificate, metrics, and whether we are draining.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::{Arc, atomic::AtomicBool};
 
 use arc_swap::{ArcSwap, Guard};
+use tokio::sync::watch;
 
 use crate::{
     config::Config,
@@ -24,7 +22,7 @@ pub struct State {
     /// The served certificate, when there is TLS.
     pub certificate: Option<Arc<Certificate>>,
     policy: ArcSwap<Compiled>,
-    draining: AtomicBool,
+    draining: watch::Sender<bool>,
     /// The watched files hold something that was refused.
     pub(crate) stale: Stale,
 }
@@ -48,7 +46,7 @@ impl State {
             metrics: Metrics::new(),
             certificate,
             policy: ArcSwap::from_pointee(compiled),
-            draining: AtomicBool::new(false),
+            draining: watch::Sender::new(false),
             stale: Stale::default(),
         })
     }
@@ -64,10 +62,19 @@ impl State {
 
     /// Whether the process is on its way out.
     pub fn draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        *self.draining.borrow()
     }
 
     pub(crate) fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.draining.send_replace(true);
+    }
+
+    /// Ends when the drain begins, or at once when it has begun.
+    pub(crate) fn drain_begun(&self) -> impl Future<Output = ()> + use<> {
+        let mut draining = self.draining.subscribe();
+        async move {
+            // Without a sender there is no process to drain.
+            let _ = draining.wait_for(|draining| *draining).await;
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The last layer before the socket. The HTTP/1 parser answers broken requests itself (400, 408, 431), past the
-//! middleware; here those answers get the headers and the problem body. It changes nothing else.
+//! middleware; here those answers get the headers and the problem body. An HTTP/2 client is told when the process
+//! drains. It changes nothing else.
 
 use std::{
     io,
@@ -15,7 +16,7 @@ use actix_web::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{metrics::NO_ROUTE, middleware::new_id, problem, state::State};
+use crate::{goaway::Farewell, metrics::NO_ROUTE, middleware::new_id, problem, state::State};
 
 /// The parser's own head is about 110 bytes; a longer tail is not its answer.
 const LONGEST_BARE: usize = 256;
@@ -24,15 +25,16 @@ const LONGEST_BARE: usize = 256;
 pub struct Wire<IO> {
     io: IO,
     state: Data<State>,
-    /// HTTP/2 frames are never looked at.
-    http1: bool,
+    /// Only for HTTP/2; the bare answers are HTTP/1's.
+    farewell: Option<Farewell>,
     pending: Vec<u8>,
     sent: usize,
 }
 
 impl<IO> Wire<IO> {
-    pub const fn new(io: IO, state: Data<State>, http1: bool) -> Self {
-        Self { io, state, http1, pending: Vec::new(), sent: 0 }
+    pub fn new(io: IO, state: Data<State>, http1: bool) -> Self {
+        let farewell = (!http1).then(|| Farewell::new(&state));
+        Self { io, state, farewell, pending: Vec::new(), sent: 0 }
     }
 }
 
@@ -49,14 +51,29 @@ impl<IO: AsyncWrite + Unpin> Wire<IO> {
         self.sent = 0;
         Poll::Ready(Ok(()))
     }
+
+    /// Sends the farewell when it is due.
+    fn poll_farewell(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let Self { farewell, state, .. } = self;
+        if let Some(goaway) = farewell.as_mut().and_then(|farewell| farewell.poll(state, cx)) {
+            self.pending.extend_from_slice(goaway);
+            // What is not sent now is sent before the next frame.
+            if self.poll_pending(cx)?.is_ready() {
+                let _ = Pin::new(&mut self.io).poll_flush(cx)?;
+            }
+        }
+        Ok(())
+    }
 }
 
-impl<IO: AsyncRead + Unpin> AsyncRead for Wire<IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<IO> {
+    /// The connection's task comes here whenever it has nothing else to do, so the drain wakes it here.
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.poll_farewell(cx)?;
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }
@@ -65,7 +82,13 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Wire<IO> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_pending(cx))?;
-        match this.http1.then(|| bare_answer(buf)).flatten() {
+        if let Some(farewell) = &mut this.farewell {
+            let sent = ready!(Pin::new(&mut this.io).poll_write(cx, buf))?;
+            farewell.sent(&buf[..sent]);
+            this.poll_farewell(cx)?;
+            return Poll::Ready(Ok(sent));
+        }
+        match bare_answer(buf) {
             None => Pin::new(&mut this.io).poll_write(cx, buf),
             Some(bare) => {
                 this.pending.extend_from_slice(&buf[..bare.start]);

@@ -6,6 +6,7 @@ use crate::{
     client::{connect, get, send},
     headers,
     process::{Service, wait_until},
+    tls,
 };
 
 #[test]
@@ -30,4 +31,47 @@ fn after_sigterm_an_idle_connection_does_not_hold_the_end_up() {
     assert_eq!(idle.read(&mut [0]).unwrap(), 0, "closed");
     assert!(service.exit().success());
     assert!(TcpStream::connect(service.api).is_err());
+}
+
+#[test]
+fn after_sigterm_an_http_1_connection_ends_behind_an_answer_that_says_so() {
+    let mut service = Service::start(&[("DRAIN_DELAY", "3")]);
+    let mut open = connect(service.api);
+    let request = "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    assert!(send(&mut open, request).headers.iter().all(|(name, _)| name != "connection"));
+    service.terminate();
+    wait_until("the drain", || (get(service.api, "/readyz").status == 503).then_some(()));
+    let last = send(&mut open, request);
+    assert_eq!((last.status, last.header("connection")), (200, "close"));
+    assert_eq!(open.read(&mut [0]).unwrap(), 0, "closed");
+    assert!(service.exit().success());
+}
+
+#[tokio::test]
+async fn after_sigterm_an_http_2_client_is_told_to_leave_and_its_requests_are_answered() {
+    let (authority, _dir, _, mut service) = tls::start_with(&[("DRAIN_DELAY", "3")]);
+    let (client, connection) = h2::client::handshake(authority.http2(&service).await).await.unwrap();
+    let (idle, other) = h2::client::handshake(authority.http2(&service).await).await.unwrap();
+    let other = tokio::spawn(other);
+    let answer = async |request| {
+        let (response, _) = client.clone().send_request(request, true).unwrap();
+        response.await.unwrap().status()
+    };
+    let request = || http::Request::get("https://studio.example/").body(()).unwrap();
+    let mut connection = tokio::spawn(connection);
+    assert_eq!(answer(request()).await, 200);
+    service.terminate();
+    // A client does not know at once: requests until then are on their way when the server says farewell.
+    let mut answered = 0;
+    while let Ok((response, _)) = client.clone().send_request(request(), true) {
+        assert_eq!(response.await.unwrap().status(), 200);
+        answered += 1;
+    }
+    assert!(answered > 0, "no request met the drain");
+    drop(client);
+    // Both ends only because the client was told: the server's own limits are far away.
+    (&mut connection).await.unwrap().unwrap();
+    drop(idle);
+    other.await.unwrap().unwrap();
+    tokio::task::spawn_blocking(move || assert!(service.exit().success())).await.unwrap();
 }

@@ -16,6 +16,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName},
     version::{TLS12, TLS13},
 };
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
     client::{connect, send},
@@ -25,7 +26,7 @@ use crate::{
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: studio.example\r\n\r\n";
 
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
     fn new() -> Self {
@@ -71,6 +72,17 @@ impl Authority {
         StreamOwned::new(client, connect(service.api))
     }
 
+    /// A connection that speaks HTTP/2.
+    pub async fn http2(&self, service: &Service) -> TlsStream<tokio::net::TcpStream> {
+        let mut config = self.config(&[&TLS13]);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let tcp = tokio::net::TcpStream::connect(service.api).await.unwrap();
+        let name = ServerName::try_from("studio.example").unwrap();
+        let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap();
+        assert_eq!(tls.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+        tls
+    }
+
     fn served(&self, service: &Service) -> CertificateDer<'static> {
         let mut stream = self.connect(service, &[&TLS13]);
         assert_eq!(send(&mut stream, GET).status, 200);
@@ -79,9 +91,17 @@ impl Authority {
 }
 
 fn start() -> (Authority, tempfile::TempDir, CertificateDer<'static>, Service) {
+    start_with(&[])
+}
+
+/// A service with a certificate of a new authority, and with these settings.
+pub fn start_with(
+    settings: &[(&str, &str)],
+) -> (Authority, tempfile::TempDir, CertificateDer<'static>, Service) {
     let (authority, dir) = (Authority::new(), tempfile::tempdir().unwrap());
     let certificate = authority.issue(dir.path());
-    let service = Service::start(&[("TLS_DIR", dir.path().to_str().unwrap())]);
+    let tls = [("TLS_DIR", dir.path().to_str().unwrap())];
+    let service = Service::start(&[&tls, settings].concat());
     (authority, dir, certificate, service)
 }
 
@@ -168,13 +188,7 @@ fn a_key_that_does_not_belong_to_the_certificate_is_not_loaded() {
 #[tokio::test]
 async fn http_2_answers_carry_the_headers_too() {
     let (authority, _dir, _, service) = start();
-    let mut config = authority.config(&[&TLS13]);
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let tcp = tokio::net::TcpStream::connect(service.api).await.unwrap();
-    let name = ServerName::try_from("studio.example").unwrap();
-    let tls = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap();
-    assert_eq!(tls.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-    let (mut client, connection) = h2::client::handshake(tls).await.unwrap();
+    let (mut client, connection) = h2::client::handshake(authority.http2(&service).await).await.unwrap();
     tokio::spawn(connection);
     let mut nonces = Vec::new();
     for (path, status) in [("/", 200), ("/nothing", 404)] {
