@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::audit::Audit;
 use crate::pki::OPERATOR_USER;
+use crate::private::PrivateTestbed;
 use crate::progress::not_checked;
 use crate::state::State;
 use crate::wait::{Look, wait_until};
@@ -36,6 +37,8 @@ pub struct Cluster {
     config: Config,
     state: State,
     existing: bool,
+    /// A test's own testbed: what is installed there is the test's business.
+    private: bool,
 }
 
 /// A namespace of one test; it is deleted when this is dropped.
@@ -57,7 +60,14 @@ impl Cluster {
             attach(&state).await?;
             config_of(&state.kubeconfig()).await?
         };
-        Ok(Self { client: client_with(config.clone())?, config, state, existing })
+        Ok(Self { client: client_with(config.clone())?, config, state, existing, private: false })
+    }
+
+    /// A testbed of the test's own, which must run. Nothing is installed in it but what the test installs.
+    pub async fn of(testbed: &PrivateTestbed) -> Result<Self> {
+        let state = testbed.state.clone();
+        let config = config_of(&state.kubeconfig()).await?;
+        Ok(Self { client: client_with(config.clone())?, config, state, existing: false, private: true })
     }
 
     /// The audit log; an existing cluster has none that a test may read, and this says so.
@@ -87,6 +97,9 @@ impl Cluster {
     /// Installs the custom resources and the operator's rights from the chart, once per process.
     pub async fn install(&self) -> Result<()> {
         static DONE: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
+        if self.private {
+            return Ok(());
+        }
         let cluster = self.clone();
         DONE.get_or_try_init(|| async {
             tokio::task::spawn_blocking(move || install::install(&cluster)).await.context("install")?

@@ -30,14 +30,19 @@ const KINDS: [&str; 8] = [
     "ValidatingAdmissionPolicyBinding",
 ];
 
-/// Applies these parts of the chart and waits until the custom resources are served.
+/// Applies these parts of the checkout's chart and waits until the custom resources are served.
 pub fn install(cluster: &Cluster) -> Result<()> {
+    install_chart(cluster, &checkout().join("charts/hardened-operator")).map(drop)
+}
+
+/// The same with another chart; gives the objects that it has.
+pub fn install_chart(cluster: &Cluster, chart: &Path) -> Result<Vec<Value>> {
     // Two processes that apply at once would see each other's conflicts.
     let _lock = cluster.state().lock("lock")?;
     let namespace =
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OPERATOR_NAMESPACE}});
     let mut objects = vec![namespace];
-    objects.extend(chart()?);
+    objects.extend(objects_of(chart)?);
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
     let field_manager = "--field-manager=testbed";
     kubectl(
@@ -47,7 +52,22 @@ pub fn install(cluster: &Cluster) -> Result<()> {
     )?;
     let crd = "crd/hardenedservices.hardened.dev";
     kubectl(cluster, &["wait", "--for=condition=Established", "--timeout=30s", crd], "")?;
-    Ok(())
+    Ok(objects)
+}
+
+/// Deletes what the chart before had and this one has not, as an upgrade by Helm does; custom resources stay.
+pub fn remove_all_but(cluster: &Cluster, before: &[Value], now: &[Value]) -> Result<()> {
+    let id = |object: &Value| {
+        [&object["kind"], &object["metadata"]["namespace"], &object["metadata"]["name"]].map(Value::to_string)
+    };
+    let kept: Vec<_> = now.iter().map(id).collect();
+    let gone = before.iter().filter(|object| !kept.contains(&id(object)));
+    let gone: Vec<_> = gone.filter(|object| object["kind"] != "CustomResourceDefinition").collect();
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": gone});
+    kubectl(cluster, &["delete", "--ignore-not-found", "-f", "-"], &list.to_string()).map(drop)
 }
 
 /// Waits until the garbage collector knows the custom resources: it looks for new ones every 30 s only, and until then
@@ -93,14 +113,18 @@ pub fn client(program: &str, kubeconfig: Option<&Path>, arguments: &[&str], inpu
 }
 
 /// The chart's objects of those kinds.
-fn chart() -> Result<Vec<Value>> {
-    let kept = render(&[])?.into_iter().filter(|object| KINDS.iter().any(|kind| object["kind"] == *kind));
+fn objects_of(chart: &Path) -> Result<Vec<Value>> {
+    let objects = render_chart(chart, &[])?;
+    let kept = objects.into_iter().filter(|object| KINDS.iter().any(|kind| object["kind"] == *kind));
     Ok(kept.map(with_user).collect())
 }
 
-/// The chart's objects, without those of hooks, as `helm template` prints them with more arguments.
+/// The objects of the checkout's chart, without those of hooks, as `helm template` prints them with more arguments.
 pub fn render(arguments: &[&str]) -> Result<Vec<Value>> {
-    let chart = checkout().join("charts/hardened-operator");
+    render_chart(&checkout().join("charts/hardened-operator"), arguments)
+}
+
+fn render_chart(chart: &Path, arguments: &[&str]) -> Result<Vec<Value>> {
     let chart = chart.to_str().context("the checkout's path is not UTF-8")?;
     let fixed = ["template", "hardened-operator", chart, "--namespace", OPERATOR_NAMESPACE, "--no-hooks"];
     let text = client("helm", None, &[&fixed, arguments].concat(), "")?;

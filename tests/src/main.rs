@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use testbed::lifecycle;
 use testbed::state::{Flavour, State};
-use testbed::{doctor, image, parts, process, users};
+use testbed::{doctor, image, parts, previous, process, users};
 
 /// A real Kubernetes for tests and for the demo, built from pinned sources.
 #[derive(Parser)]
@@ -40,6 +40,8 @@ enum Command {
     Status,
     /// Look whether this machine can run it, and name the fix for what is missing.
     Doctor,
+    /// Build the operator that an upgrade starts from; it needs the repository's history.
+    Previous,
     /// Stop it when its last user is gone.
     #[command(hide = true)]
     Watch,
@@ -78,6 +80,7 @@ async fn run(command: Command) -> Result<()> {
         }
         Command::Doctor => doctor(&state),
         Command::Status => status(&state),
+        Command::Previous => previous::build().map(drop),
         Command::Watch => users::watch(&state),
     }
 }

@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use crate::parts::{self, quietly};
 use crate::pki::Authority;
 use crate::process;
+use crate::progress::not_checked;
 use crate::state::State;
 use crate::{cgroups, containerd, image, kubelet, network, registry};
 
@@ -33,6 +34,19 @@ const LOG_LINKS: &str = "/var/log/containers";
 pub const DEVICE_SOCKET: &str = "/var/lib/kubelet/device-plugins/kubelet.sock";
 /// Where every container runtime of a host notes what it gave to a network plugin.
 const CNI_CACHE: &str = "/var/lib/cni/results";
+
+/// Whether a test can have the node of this host; otherwise it says why not.
+pub fn is_free() -> bool {
+    if !rustix::process::geteuid().is_root() {
+        not_checked("a node needs root");
+        return false;
+    }
+    let owner = network::owner().filter(|owner| owner.exists());
+    if let Some(owner) = &owner {
+        not_checked(&format!("this host's node belongs to the testbed in {}", owner.display()));
+    }
+    owner.is_none()
+}
 
 /// Makes the network and starts the registry; both come before the apiserver, which binds to that network.
 pub fn prepare(state: &State) -> Result<()> {

@@ -37,6 +37,8 @@ pub struct Operator {
 pub struct Options {
     /// Kubeconfig instead of the operator's own, for example that of a fault proxy.
     pub kubeconfig: Option<PathBuf>,
+    /// Another program than the checkout's.
+    pub program: Option<PathBuf>,
     /// Arguments after `run`.
     pub args: Vec<String>,
     /// More environment.
@@ -166,7 +168,8 @@ fn spawn(options: &Options, admin: SocketAddr, log: &Path) -> Result<Child> {
     let log = OpenOptions::new().create(true).append(true).open(log)?;
     // The kernel kills it when the test dies, even by SIGKILL.
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL"]).arg(program()?).args(["run", "--admin-bind", &admin.to_string()]);
+    let program = options.program.clone().map_or_else(program, Ok)?;
+    command.args(["--pdeathsig", "KILL"]).arg(program).args(["run", "--admin-bind", &admin.to_string()]);
     if let Some(kubeconfig) = &options.kubeconfig {
         command.arg("--kubeconfig").arg(kubeconfig);
     }

@@ -10,20 +10,14 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
-use testbed::progress::not_checked;
 use testbed::state::State;
-use testbed::{Look, PrivateTestbed, cluster, image, network, parts, process, wait_until};
+use testbed::{Look, PrivateTestbed, cluster, image, node, parts, process, wait_until};
 
 const SOON: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn a_restricted_pod_becomes_ready_and_down_leaves_the_host_as_it_was() -> Result<()> {
-    if !rustix::process::geteuid().is_root() {
-        not_checked("a node needs root");
-        return Ok(());
-    }
-    if let Some(owner) = network::owner().filter(|owner| owner.exists()) {
-        not_checked(&format!("this host's node belongs to the testbed in {}", owner.display()));
+    if !node::is_free() {
         return Ok(());
     }
     parts::all()?;

@@ -1,0 +1,236 @@
+//! Does an upgrade from the previous operator, and the way back, leave pods, keys and resources as they are? The earlier
+//! operator and its chart come from the repository's history; the control plane is the test's own.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use crds::{ChildState, HardenedService, SERVICE_LABEL};
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::{Secret, Service as KubeService};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use testbed::audit::Requests;
+use testbed::cluster::OPERATOR_NAMESPACE;
+use testbed::fixture::{OPERATOR, rest};
+use testbed::gobuild::hex;
+use testbed::operator::Options;
+use testbed::previous::{self, Previous};
+use testbed::state::checkout;
+use testbed::{Cluster, Look, Namespace, Operator, PrivateTestbed, install, wait_until};
+
+/// Twenty services with RSA keys among them, on a busy machine.
+const CONVERGED: Duration = Duration::from_mins(3);
+const SERVICES: usize = 20;
+/// Writes that the newer version has a reason for: verb and resource. Everything else must stay as it is.
+const FORWARD: [(&str, &str); 0] = [];
+/// The same on the way back.
+const BACK: [(&str, &str); 0] = [];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_and_the_way_back_roll_nothing_out_and_change_no_key() -> Result<()> {
+    let Some(previous) = previous::build()? else { return Ok(()) };
+    let testbed = PrivateTestbed::new()?;
+    testbed.run(&["up", "--control-plane"])?;
+    let cluster = Cluster::of(&testbed).await?;
+    let old_objects = install::install_chart(&cluster, &previous.chart())?;
+    let mut operator = Operator::start_with(&cluster, old(&previous)).await?;
+    let scene = Scene::set(&cluster, &previous).await?;
+    let before = scene.look().await?;
+    assert_eq!(before.services.len(), SERVICES);
+    assert!(before.pods.len() >= SERVICES && before.keys.len() > SERVICES, "{before:#?}");
+
+    operator.stop().await?;
+    let new_objects = install::install_chart(&cluster, &checkout().join("charts/hardened-operator"))?;
+    install::remove_all_but(&cluster, &old_objects, &new_objects)?;
+    let forward = scene.run(&mut operator, &cluster, Options::default()).await?;
+    let there = scene.look().await?;
+    assert_eq!(there, before, "the upgrade changed this");
+    explained(&forward, &FORWARD);
+
+    operator.stop().await?;
+    install::install_chart(&cluster, &previous.chart())?;
+    install::remove_all_but(&cluster, &new_objects, &old_objects)?;
+    let back = scene.run(&mut operator, &cluster, old(&previous)).await?;
+    assert_eq!(scene.look().await?, before, "the way back changed this");
+    explained(&back, &BACK);
+    println!("{SERVICES} services, 0 rollouts, 0 key changes; there: {forward}back: {back}");
+    Ok(())
+}
+
+fn old(previous: &Previous) -> Options {
+    Options { program: Some(previous.program()), ..Options::default() }
+}
+
+fn explained(writes: &Requests, reasons: &[(&str, &str)]) {
+    let without = writes.clone().only(|write| !reasons.contains(&(&*write.verb, &*write.resource)));
+    assert_eq!(without.count(), 0, "no reason is known for these writes: {without}");
+}
+
+/// The services in their namespace.
+struct Scene {
+    client: Client,
+    audit: testbed::Audit,
+    namespace: Namespace,
+}
+
+/// What an upgrade must not touch, by name. Secrets are compared by their hash, so that no key is printed.
+#[derive(Debug, PartialEq)]
+struct Kept {
+    /// Uid and spec of the resources.
+    services: BTreeMap<String, Value>,
+    /// A rollout is a new ReplicaSet; uid and number of pods.
+    pods: BTreeMap<String, Value>,
+    /// Number of pods and template.
+    deployments: BTreeMap<String, Value>,
+    /// Those of the services and of the operator.
+    keys: BTreeMap<String, Value>,
+    /// Clients know them.
+    addresses: BTreeMap<String, Value>,
+}
+
+impl Scene {
+    /// Makes the services and lives with them for a while, as people do.
+    async fn set(cluster: &Cluster, previous: &Previous) -> Result<Self> {
+        let audit = cluster.audit().context("a control plane of the test's own has an audit log")?;
+        let namespace = cluster.namespace("upgrade").await?;
+        let scene = Self { client: cluster.client.clone(), audit, namespace };
+        for service in services(previous)? {
+            for (_, name) in render::referenced_secrets(&service) {
+                let labels = json!({SERVICE_LABEL: service.name_any()});
+                let secret = json!({"metadata": {"name": name, "labels": labels}, "stringData": {"url": "redis://redis"}});
+                scene
+                    .api::<Secret>()
+                    .create(&PostParams::default(), &serde_json::from_value(secret)?)
+                    .await?;
+            }
+            scene.api().create(&PostParams::default(), &service).await?;
+        }
+        scene.converged().await?;
+        let restarted = json!({"kubectl.kubernetes.io/restartedAt": "2026-01-02T03:04:05Z"});
+        let template = json!({"spec": {"template": {"metadata": {"annotations": restarted}}}});
+        scene.patch::<Deployment>("restarted", &template).await?;
+        scene.patch::<Deployment>("scaled", &json!({"spec": {"replicas": 5}})).await?;
+        let unscaled = json!({"spec": {"workload": {"autoscaling": null}}});
+        scene.patch::<HardenedService>("unscaled", &unscaled).await?;
+        scene.patch::<HardenedService>("suspended", &json!({"spec": {"suspend": true}})).await?;
+        scene.converged().await?;
+        Ok(scene)
+    }
+
+    /// Starts this operator, waits until it is done, and gives what it wrote besides status.
+    async fn run(&self, operator: &mut Operator, cluster: &Cluster, options: Options) -> Result<Requests> {
+        let mark = self.audit.mark().await?;
+        operator.restart_with(cluster, options).await?;
+        self.converged().await?;
+        let writes = self.audit.since(mark).await?.by(OPERATOR).writes();
+        // The leader's Lease is the operator's own business.
+        Ok(writes.only(|write| write.subresource.is_empty() && write.resource != "leases"))
+    }
+
+    async fn converged(&self) -> Result<()> {
+        wait_until(CONVERGED, "every service to be done", async || {
+            match self.api::<HardenedService>().list(&ListParams::default()).await {
+                Ok(all) => {
+                    let open: Vec<_> = all.into_iter().filter(|service| !is_done(service)).collect();
+                    Look::when(
+                        open.iter().map(|s| (s.name_any(), s.status.clone())).collect::<Vec<_>>(),
+                        Vec::is_empty,
+                    )
+                }
+                Err(error) => Look::NotYet(vec![(error.to_string(), None)]),
+            }
+        })
+        .await?;
+        rest(&self.audit, "").await
+    }
+
+    async fn look(&self) -> Result<Kept> {
+        let replica_set = |set: &ReplicaSet| json!(set.spec.as_ref().and_then(|spec| spec.replicas));
+        let deployment = |found: &Deployment| json!([found.spec.replicas, found.spec.template]);
+        let address =
+            |service: &KubeService| json!(service.spec.as_ref().and_then(|spec| spec.cluster_ip.clone()));
+        let mut keys = self.all(&self.api::<Secret>(), hash).await?;
+        let operators = Api::namespaced(self.client.clone(), OPERATOR_NAMESPACE);
+        keys.extend(self.all(&operators, hash).await?);
+        Ok(Kept {
+            services: self.all(&self.api(), |service: &HardenedService| json!(service.spec)).await?,
+            pods: self.all(&self.api(), replica_set).await?,
+            deployments: self.all(&self.api(), deployment).await?,
+            keys,
+            addresses: self.all(&self.api(), address).await?,
+        })
+    }
+
+    /// Uid and something more of every object that an API has.
+    async fn all<K>(&self, api: &Api<K>, more: impl Fn(&K) -> Value) -> Result<BTreeMap<String, Value>>
+    where
+        K: Resource + Clone + DeserializeOwned + Debug,
+    {
+        let found = api.list(&ListParams::default()).await?;
+        Ok(found.iter().map(|object| (object.name_any(), json!([object.uid(), more(object)]))).collect())
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace.name)
+    }
+
+    async fn patch<K>(&self, name: &str, patch: &Value) -> Result<()>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    {
+        self.api::<K>().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        Ok(())
+    }
+}
+
+/// Every example of the earlier version, and some that people have changed since.
+fn services(previous: &Previous) -> Result<Vec<HardenedService>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(previous.examples())? {
+        let path = entry?.path();
+        let name = path.file_stem().and_then(|stem| stem.to_str()).context("an example without a name")?;
+        all.push(named(&path, name)?);
+    }
+    let example = |file: &str| previous.examples().join(file);
+    let longest = "a".repeat(40);
+    for name in ["restarted", "scaled", "suspended", &longest] {
+        all.push(named(&example("minimal-production.yaml"), name)?);
+    }
+    all.push(named(&example("autoscaling.yaml"), "unscaled")?);
+    let mut one = named(&example("studio.yaml"), "one")?;
+    one.spec.workload.replicas = Some(1);
+    all.push(one);
+    Ok(all)
+}
+
+fn named(example: &Path, name: &str) -> Result<HardenedService> {
+    let text = fs::read_to_string(example)?;
+    let read: HardenedService =
+        serde_saphyr::from_str(&text).with_context(|| format!("read {}", example.display()))?;
+    Ok(HardenedService::new(name, read.spec))
+}
+
+/// Whether the operator has looked at the present spec and has nothing left to do. Pods never run here.
+fn is_done(service: &HardenedService) -> bool {
+    service.status.as_ref().is_some_and(|status| {
+        status.observed_generation == service.metadata.generation
+            && !status.children.is_empty()
+            && status.children.iter().all(|child| child.state == ChildState::Applied)
+    })
+}
+
+fn hash(secret: &Secret) -> Value {
+    let parts = json!([secret.type_, secret.data, secret.metadata.labels]);
+    hex(&Sha256::digest(parts.to_string())).into()
+}
