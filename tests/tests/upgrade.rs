@@ -153,7 +153,7 @@ impl Scene {
     }
 
     async fn look(&self) -> Result<Kept> {
-        let replica_set = |set: &ReplicaSet| json!(set.spec.as_ref().and_then(|spec| spec.replicas));
+        let replica_set = |set: &ReplicaSet| json!(set.spec.replicas);
         let deployment = |found: &Deployment| json!([found.spec.replicas, found.spec.template]);
         let address =
             |service: &KubeService| json!(service.spec.as_ref().and_then(|spec| spec.cluster_ip.clone()));
