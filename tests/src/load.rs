@@ -1,4 +1,4 @@
-//! Requests at a fixed rate, sent by many clients with one kept connection each. It counts what fails and hides
+//! Requests at a fixed rate, sent by many clients that keep their connections. It counts what fails and hides
 //! nothing: only a request of which no byte was sent goes to another connection, as in every HTTP client.
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use hyper::body::Bytes;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::Connect;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -32,7 +32,12 @@ use tower::service_fn;
 /// Half of them speak HTTP/1.1, the other half HTTP/2.
 const CLIENTS: usize = 40;
 /// A request without an answer for so long has failed.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Connections that a client keeps. More than one is in use only while an answer is late.
+const KEPT: usize = 4;
+/// A client closes an unused connection before a server that drains does: of two ends that close at the same moment,
+/// the client's may have a request on it.
+const IDLE: Duration = Duration::from_secs(2);
 /// So many failures are told in full.
 const TOLD: usize = 20;
 
@@ -240,7 +245,7 @@ where
     Ok(version)
 }
 
-/// A client that keeps one connection, counts those that it opens, and speaks one version of HTTP only.
+/// A client that counts the connections that it opens, and speaks one version of HTTP only.
 fn client(
     target: &Target,
     http2: bool,
@@ -262,5 +267,6 @@ fn client(
         https.enable_http1().wrap_connector(tcp)
     };
     let mut builder = Client::builder(TokioExecutor::new());
-    Ok(builder.http2_only(http2).pool_max_idle_per_host(1).build(https))
+    builder.http2_only(http2).pool_max_idle_per_host(KEPT);
+    Ok(builder.pool_idle_timeout(IDLE).pool_timer(TokioTimer::new()).build(https))
 }
