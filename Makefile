@@ -1,13 +1,16 @@
 # The commands of this repository; `make help` lists them. The work is in hack/ and tests/.
 
 .DEFAULT_GOAL := help
-.PHONY: help test demo demo-down judge manifests images
+.PHONY: help test soak demo demo-down judge manifests images
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: ## Check everything; CI runs this.
 	@hack/test.sh
+
+soak: ## Run the long tests; writes docs/evidence/soak.md.
+	@hack/soak.sh
 
 demo: ## Show the product on a real cluster; CONTEXT=name uses one of yours.
 	@hack/demo.sh

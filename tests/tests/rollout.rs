@@ -40,7 +40,7 @@ async fn a_rolling_update_at_200_requests_a_second_fails_none_of_2000() -> Resul
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes minutes: make soak"]
+#[ignore = "soak: six minutes"]
 async fn ten_updates_a_drain_and_a_new_certificate_fail_none_of_100000() -> Result<()> {
     let Some(stage) = Stage::set().await? else { return Ok(()) };
     let load = Load::start(stage.target().await?, 300);
@@ -63,7 +63,7 @@ fn check(report: &Report) {
     assert_eq!(report.failed, 0, "{report}");
     let answered: usize = report.versions.values().sum();
     assert_eq!((answered, report.versions.len()), (report.sent, 2), "{report}");
-    assert!(report.connections * 10 < report.sent, "connections were not kept: {report}");
+    assert!(report.connections * 4 < report.sent, "connections were not kept: {report}");
 }
 
 async fn finish(load: Load, requests: usize) -> Result<Report> {
