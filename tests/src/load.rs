@@ -25,6 +25,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tower::service_fn;
@@ -33,8 +34,11 @@ use tower::service_fn;
 const CLIENTS: usize = 40;
 /// A request without an answer for so long has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Connections that a client keeps. More than one is in use only while an answer is late.
+/// Connections that a client has at most; then its requests wait for one. More than one is in use only while an answer
+/// is late, and a client that knew no limit would drown a busy machine in handshakes.
 const KEPT: usize = 4;
+/// Requests that share one connection of HTTP/2.
+const STREAMS: usize = 100;
 /// A client closes an unused connection before a server that drains does: of two ends that close at the same moment,
 /// the client's may have a request on it.
 const IDLE: Duration = Duration::from_secs(2);
@@ -207,7 +211,10 @@ fn trust(ca: &str) -> Result<ClientConfig> {
 
 async fn send(target: &Target, rate: u32, counts: &Arc<Counts>) -> Result<()> {
     let uri: Uri = format!("https://{}/", target.host).parse()?;
-    let clients = (0..CLIENTS).map(|number| client(target, number % 2 == 1, counts));
+    let clients = (0..CLIENTS).map(|number| {
+        let client = client(target, number % 2 == 1, counts)?;
+        Ok((client, Arc::new(Semaphore::new(if number % 2 == 1 { STREAMS } else { KEPT }))))
+    });
     let clients: Vec<_> = clients.collect::<Result<_>>()?;
     let mut ticks = interval(Duration::from_secs(1) / rate);
     // Open loop: a slow answer holds no other request up, and a late tick is made up for.
@@ -220,12 +227,16 @@ async fn send(target: &Target, rate: u32, counts: &Arc<Counts>) -> Result<()> {
         chance ^= chance << 13;
         chance ^= chance >> 17;
         chance ^= chance << 5;
-        let (client, uri) = (clients[chance as usize % CLIENTS].clone(), uri.clone());
-        let counts = counts.clone();
+        let (client, turns) = clients[chance as usize % CLIENTS].clone();
+        let (counts, uri) = (counts.clone(), uri.clone());
         counts.report().sent += 1;
         under_way.spawn(async move {
             let begin = Instant::now();
-            let answer = timeout(PATIENCE, ask(&client, uri)).await;
+            let answer = timeout(PATIENCE, async {
+                let _turn = turns.acquire().await?;
+                ask(&client, uri).await
+            })
+            .await;
             counts.note(answer.unwrap_or_else(|_| Err(anyhow!("no answer"))), begin);
         });
         while under_way.try_join_next().is_some() {}
