@@ -271,13 +271,13 @@ fn client(
             std::io::Result::Ok(TokioIo::new(stream))
         }
     });
-    let https = HttpsConnectorBuilder::new().with_tls_config(trust(&target.ca)?).https_only();
-    let https = if http2 {
-        https.enable_http2().wrap_connector(tcp)
+    let connector = HttpsConnectorBuilder::new().with_tls_config(trust(&target.ca)?).https_only();
+    let connector = if http2 {
+        connector.enable_http2().wrap_connector(tcp)
     } else {
-        https.enable_http1().wrap_connector(tcp)
+        connector.enable_http1().wrap_connector(tcp)
     };
     let mut builder = Client::builder(TokioExecutor::new());
     builder.http2_only(http2).pool_max_idle_per_host(KEPT);
-    Ok(builder.pool_idle_timeout(IDLE).pool_timer(TokioTimer::new()).build(https))
+    Ok(builder.pool_idle_timeout(IDLE).pool_timer(TokioTimer::new()).build(connector))
 }

@@ -85,7 +85,7 @@ struct Scene {
     namespace: Namespace,
 }
 
-/// What an upgrade must not touch, by kind and name: specs and uids, pod templates, addresses, ReplicaSets, because a
+/// What an upgrade must not touch, by kind and name: specs and uids, pod templates, addresses, `ReplicaSet`s, because a
 /// rollout is a new one, and Secrets by their hash, so that no key is printed.
 type Kept = BTreeMap<String, Value>;
 
