@@ -58,10 +58,12 @@ pub enum Reason {
     Suspended,
     /// The namespace is not onboarded; a platform admin runs `kubectl hardened onboard`.
     NamespaceNotOnboarded,
-    /// An object of that name belongs to somebody else; delete or rename it.
+    /// An object of that name belongs to somebody else; delete or rename it, or let `spec.adopt` take it over.
     NameConflict,
     /// A field that cannot be changed differs; delete the child, the operator makes it anew.
     ImmutableField,
+    /// Somebody else changes the same field again and again; make him leave it alone, or say what he wants in the spec.
+    FieldFight,
     /// A host name is not covered by the namespace's allowed hosts; ask the platform, or change the host name.
     HostNotAllowed,
     /// A Secret that the spec names does not exist or does not carry the label `hardened.dev/service: NAME`; its owner adds it.
@@ -96,6 +98,7 @@ impl Reason {
             Self::NamespaceNotOnboarded => "NamespaceNotOnboarded",
             Self::NameConflict => "NameConflict",
             Self::ImmutableField => "ImmutableField",
+            Self::FieldFight => "FieldFight",
             Self::HostNotAllowed => "HostNotAllowed",
             Self::SecretNotAllowed => "SecretNotAllowed",
             Self::Refused => "Refused",
@@ -117,6 +120,7 @@ impl Reason {
             Self::NamespaceNotOnboarded
                 | Self::NameConflict
                 | Self::ImmutableField
+                | Self::FieldFight
                 | Self::HostNotAllowed
                 | Self::SecretNotAllowed
                 | Self::Refused

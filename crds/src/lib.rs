@@ -1,5 +1,6 @@
 //! The `HardenedService` custom resource: its types, schema rules, condition and reason names. No I/O.
 
+mod adopt;
 mod condition;
 mod duration;
 mod exposure;
@@ -19,6 +20,7 @@ mod tls;
 mod volume;
 mod workload;
 
+pub use adopt::{Adoption, AdoptionKind};
 pub use condition::{ConditionType, Reason};
 pub use duration::GepDuration;
 pub use exposure::Exposure;
@@ -55,6 +57,8 @@ pub const SERVICE_LABEL: &str = "hardened.dev/service";
 pub const ALLOWED_HOSTS_ANNOTATION: &str = "hardened.dev/allowed-hosts";
 /// Pod template annotation `v1:KEYID:HMAC` over everything whose change needs a restart.
 pub const RESTART_ANNOTATION: &str = "hardened.dev/restart-hash";
+/// Annotation of a Deployment with the operator's last change of its pod template: time, cause and names of what changed.
+pub const LAST_CHANGE_ANNOTATION: &str = "hardened.dev/last-change";
 
 /// Annotation of the copy of a provided certificate: `v1:KEYID:HMAC` over its values, by which the operator knows its own.
 pub const SEAL_ANNOTATION: &str = "hardened.dev/seal";

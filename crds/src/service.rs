@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Exposure, HardenedServiceStatus, Headers, Network, RateLimits, Tls, Workload};
+use crate::{Adoption, Exposure, HardenedServiceStatus, Headers, Network, RateLimits, Tls, Workload};
 
 /// What the service should be. Only `environment` and `workload.image` are required.
 #[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
@@ -73,6 +73,12 @@ pub struct HardenedServiceSpec {
     /// Openings in the default-deny `NetworkPolicy`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
+    /// Objects in the place of children that are taken over instead of being left alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, b.kind == a.kind && b.name == a.name))")
+        .message("spec.adopt: every kind and name must be unique; remove the second one"))]
+    pub adopt: Vec<Adoption>,
 }
 
 /// Strictness rises from development to production.

@@ -36,6 +36,8 @@ pub struct HardenedServiceStatus {
     #[serde(default)]
     #[schemars(length(max = 10))]
     pub restarts: Vec<Restart>,
+    /// The newest revision of the Deployment that `restarts` knows of.
+    pub revision: Option<i64>,
 }
 
 /// One child object.
@@ -53,7 +55,7 @@ pub struct ChildStatus {
     pub uid: Option<String>,
     /// What became of it.
     pub state: ChildState,
-    /// Why, when it is not `Applied`.
+    /// Why, when it is not `Applied` or somebody fights over it.
     #[schemars(length(max = 64))]
     pub reason: Option<String>,
 }
@@ -96,16 +98,36 @@ pub struct Restart {
     pub at: Time,
     /// Why.
     pub cause: RestartCause,
-    /// Names of the keys that changed; never values.
+    /// Paths of what changed in the Deployment; never values.
     #[serde(default)]
     #[schemars(length(max = 64), inner(length(max = 253)))]
     pub keys: Vec<String>,
+    /// The revision of the Deployment that it made, as `kubectl rollout history` counts.
+    pub revision: Option<i64>,
 }
 
 /// Cause of a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[schemars(transform = crate::schema::without_description)]
 pub enum RestartCause {
-    /// `kubectl rollout restart`.
+    /// By hand: `kubectl rollout restart`, or a change by others that the operator leaves in place.
     Manual,
+    /// The resource's spec changed.
+    SpecChanged,
+    /// Somebody else changed the pod template, and the operator restored it: up to two revisions.
+    DriftReverted,
+    /// The Deployment was taken over by `spec.adopt`.
+    Adopted,
+}
+
+impl RestartCause {
+    /// The name in status and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Manual => "Manual",
+            Self::SpecChanged => "SpecChanged",
+            Self::DriftReverted => "DriftReverted",
+            Self::Adopted => "Adopted",
+        }
+    }
 }

@@ -19,7 +19,9 @@ use crate::{
     validation = Rule::new("!has(self.volumes) || self.volumes.all(v, self.volumes.exists_one(w, w.name == v.name) && self.volumes.exists_one(w, w.mountPath == v.mountPath))")
         .message("spec.workload.volumes: every name and every mountPath must be unique; rename one of the two"),
     validation = Rule::new("!has(self.env) || self.env.all(e, self.env.exists_one(f, f.name == e.name))")
-        .message("spec.workload.env: every name must be unique; remove the second one")
+        .message("spec.workload.env: every name must be unique; remove the second one"),
+    validation = Rule::new("!has(self.env) || !has(self.identity) || self.env.all(e, !(has(self.identity.aws) && e.name in ['AWS_ROLE_ARN', 'AWS_WEB_IDENTITY_TOKEN_FILE']) && !(has(self.identity.azure) && e.name in ['AZURE_CLIENT_ID', 'AZURE_FEDERATED_TOKEN_FILE', 'AZURE_TENANT_ID']) && !(has(self.identity.gcp) && e.name == 'GOOGLE_APPLICATION_CREDENTIALS'))")
+        .message("spec.workload.env: with spec.workload.identity the operator sets the variables that the cloud's SDK reads; remove yours, or remove the identity")
 )]
 pub struct Workload {
     /// Container image, best by digest (`name@sha256:...`); `environment: production` requires one.
@@ -156,6 +158,8 @@ pub struct EnvVar {
     ))]
     #[x_kube(validation = Rule::new("!self.matches('^(LD_.*|KUBERNETES_.*|PATH|HARDENED_.*)$')")
         .message("spec.workload.env.name: PATH and names that begin with LD_, KUBERNETES_ or HARDENED_ are not allowed, because they can change what runs; use another name"))]
+    #[x_kube(validation = Rule::new("!(self in ['ENVIRONMENT', 'API_BIND', 'METRICS_BIND', 'TLS_DIR', 'POLICY_FILE', 'POD_NAME', 'POD_NAMESPACE', 'REDIS_URL_FILE'])")
+        .message("spec.workload.env.name: ENVIRONMENT, API_BIND, METRICS_BIND, TLS_DIR, POLICY_FILE, POD_NAME, POD_NAMESPACE and REDIS_URL_FILE are set by the operator; remove it, or use another name"))]
     pub name: String,
     /// Value. `$(NAME)` is expanded by Kubernetes.
     #[serde(default)]

@@ -1,7 +1,7 @@
 //! Fourth verb: make the children what render says, in its order, by POST, PUT and DELETE only.
 
 use crds::{ChildState, HardenedService, Reason};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
 use kube::{ResourceExt, core::DynamicObject};
 use render::{Applied, Body, Child, Kind, Outcome, Problem, SecretPlan};
 use serde_json::Value;
@@ -12,6 +12,7 @@ use crate::{
     compare::{self, Rules},
     error::Error,
     events::{Happening, Severity},
+    fight::Object,
     issuer::{Certificate, Content, Plan},
     metrics,
     observe::{Observed, TlsSecret},
@@ -32,6 +33,15 @@ pub struct Pass<'a> {
     pub key: &'a Key,
     /// Rules of the comparison.
     pub rules: Rules<'a>,
+    /// The time at which the pass began.
+    pub now: Timestamp,
+}
+
+impl Pass<'_> {
+    /// A child, as fights know it.
+    pub fn object(&self, child: &Child) -> Object {
+        Object { service: self.key.clone(), kind: child.kind, name: child.name.clone() }
+    }
 }
 
 /// Applies all children, prunes the rest, and says what became of each.
@@ -53,7 +63,7 @@ pub async fn apply(
     let mut hold = observed.not_allowed.clone();
     let wanted: Vec<(Kind, String)> = children.iter().map(|c| (c.kind, c.name.clone())).collect();
     for child in children {
-        let outcome = match &child.body {
+        let mut outcome = match &child.body {
             Body::Secret(plan) => secret(pass, &child, plan, certificate).await?,
             Body::Object(desired) if child.kind == Kind::Deployment => match &hold {
                 Some(why) => held(pass, &child, desired, why).await?,
@@ -67,6 +77,7 @@ pub async fn apply(
                 message: format!("the pods wait for {} {}", outcome.kind.as_str(), outcome.name),
             });
         }
+        outcome.problem = outcome.problem.or_else(|| pass.ctx.fights.problem(&pass.object(&child), pass.now));
         applied.outcomes.push(outcome);
     }
     prune(pass, &wanted).await?;

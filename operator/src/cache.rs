@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{ResourceExt, core::DynamicObject};
 use render::Kind;
 
-use crate::{compare::Digest, pki::Leaf};
+use crate::{adopt::Offer, compare::Digest, pki::Leaf};
 
 /// A service by namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +44,8 @@ pub struct Note {
     pub version: (Option<String>, Option<String>),
     /// The server answered a dry run of this target (second) with this live object (first): its normal form.
     pub normal: Option<(Digest, Digest)>,
+    /// What taking over the foreign object in the child's place would change.
+    pub offer: Option<Offer>,
     /// For TLS Secrets: what was found at which version. No value.
     pub secret: Option<SecretNote>,
     /// For Secrets that provide a certificate: what the checks said of which version.

@@ -80,6 +80,7 @@ pub async fn serve(
         turns: Turns::new(term.args.concurrency.into()),
         backoff: Backoff::default(),
         metrics: term.view.metrics.clone(),
+        fights: crate::fight::Fights::default(),
     });
     let (sender, requests) = mpsc::unbounded();
     let (queue, pending) = (Queue(sender), Pending::new());

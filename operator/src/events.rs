@@ -56,7 +56,9 @@ impl Events {
 
     /// Publishes one event. A failure is logged and never stops a pass: in a namespace that is being deleted, for
     /// example, events are refused (V10).
-    pub async fn publish(&self, service: &HardenedService, happening: Happening<'_>) {
+    pub async fn publish(&self, service: &HardenedService, mut happening: Happening<'_>) {
+        // events.k8s.io allows 1024 bytes.
+        happening.note.truncate(happening.note.floor_char_boundary(1000));
         let now = Timestamp::now();
         let name = event_name(service, &happening);
         let count = self.count(&name, now);

@@ -1,8 +1,10 @@
 //! The operator: watches HardenedServices, makes their children, and reports. Everything with I/O lives here.
 
 mod admin;
+mod adopt;
 mod apply;
 mod backoff;
+mod blame;
 mod cache;
 mod check;
 mod compare;
@@ -12,8 +14,10 @@ mod error;
 mod events;
 mod fence;
 mod fenced;
+mod fight;
 mod finalizers;
 mod gate;
+mod harmless;
 mod issuer;
 mod keys;
 mod lease;
@@ -61,6 +65,7 @@ pub struct Context {
     backoff: backoff::Backoff,
     metrics: Arc<metrics::Metrics>,
     events: events::Events,
+    fights: fight::Fights,
 }
 
 impl Context {

@@ -71,7 +71,7 @@ impl Default for Metrics {
         // 1 ms to 16 s: an idle pass takes microseconds, one that waits for the API server seconds.
         let buckets = [0.001, 0.004, 0.016, 0.064, 0.25, 1.0, 4.0, 16.0];
         let mut metrics = Self {
-            registry: Registry::with_prefix("hardened_operator"),
+            registry: Registry::with_prefix("hardened"),
             reconciles: Family::default(),
             duration: Histogram::new(buckets),
             writes: Family::default(),

@@ -2,7 +2,6 @@
 
 use crds::HardenedService;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::ResourceExt;
 
 /// Whether an object with this metadata is a child of this very service. Labels and names prove nothing (V3, C4, C5).
 pub fn is_ours(metadata: &ObjectMeta, service: &HardenedService) -> bool {
@@ -13,15 +12,4 @@ pub fn is_ours(metadata: &ObjectMeta, service: &HardenedService) -> bool {
     // The reference was stripped: status still knows the uid, and a uid is never used twice.
     let mut known = service.status.iter().flat_map(|s| &s.children).filter_map(|c| c.uid.as_ref());
     metadata.uid.as_ref().is_some_and(|uid| known.any(|k| k == uid))
-}
-
-/// Words for a user who must make room.
-pub fn conflict_message(kind: &str, metadata: &ObjectMeta, service: &HardenedService) -> String {
-    let name = metadata.name.as_deref().unwrap_or_default();
-    let owner = metadata.owner_references.iter().flatten().find(|r| r.controller == Some(true));
-    let owner = owner.map_or_else(|| "somebody else".to_owned(), |r| format!("{} {}", r.kind, r.name));
-    format!(
-        "{kind} {name} already exists and belongs to {owner}; delete or rename it, or rename HardenedService {}",
-        service.name_any()
-    )
 }

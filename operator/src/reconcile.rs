@@ -62,10 +62,13 @@ pub async fn reconcile(service: Arc<HardenedService>, ctx: &Context) -> Result<N
         replicas_are_fixed: render::replicas_are_fixed(&service),
         tolerated_annotations: &facts.settings.tolerated_annotations,
     };
-    let pass = Pass { ctx, service: &service, key: &key, rules };
+    let pass = Pass { ctx, service: &service, key: &key, rules, now };
     let applied = apply::apply(&pass, children, &observed, &certificate).await?;
     report::report(ctx, &service, render::status(&service, &applied, &facts, now)).await?;
-    Ok(next(&applied, &certificate, now))
+    Ok(match (next(&applied, &certificate, now), ctx.fights.wake(&key, now)) {
+        (Next::After(pause), Some(wake)) => Next::After(pause.min(wake)),
+        (next, _) => next,
+    })
 }
 
 /// What keeps the operator from working on the service at all.
@@ -82,9 +85,12 @@ fn blocked(service: &HardenedService, namespace: &Namespace, key: &Key, now: Tim
     }
     let suspended =
         service.spec.suspend && service.spec.suspend_until.as_ref().is_none_or(|until| now < until.0);
+    let until = service.spec.suspend_until.as_ref().map_or_else(String::new, |t| format!(" until {}", t.0));
     suspended.then(|| Problem {
         reason: Reason::Suspended,
-        message: "spec.suspend is true: nothing is created or corrected; set it to false to go on".into(),
+        message: format!(
+            "spec.suspend is true{until}: nothing is created or corrected; set it to false to go on"
+        ),
     })
 }
 

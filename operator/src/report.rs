@@ -1,6 +1,6 @@
 //! Last verb: write the status when it differs, and tell of transitions by events.
 
-use crds::{ConditionType, HardenedService, HardenedServiceStatus, Reason, RestartCause};
+use crds::{ConditionType, HardenedService, HardenedServiceStatus, Reason};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{
     Api, ResourceExt,
@@ -40,13 +40,11 @@ pub async fn report(
     Ok(())
 }
 
+/// An entry counts when it is first written: what status had before was counted then, maybe by another operator.
 fn count_restarts(ctx: &Context, old: Option<&HardenedServiceStatus>, new: &HardenedServiceStatus) {
-    let known = |at| old.is_some_and(|o| o.restarts.iter().any(|r| r.at == at));
-    for restart in new.restarts.iter().filter(|r| !known(r.at.clone())) {
-        let cause = match restart.cause {
-            RestartCause::Manual => "manual",
-        };
-        ctx.metrics.restarts.get_or_create(&metrics::Cause { cause }).inc();
+    let known = |entry| old.is_some_and(|o| o.restarts.contains(entry));
+    for restart in new.restarts.iter().filter(|entry| !known(*entry)) {
+        ctx.metrics.restarts.get_or_create(&metrics::Cause { cause: restart.cause.as_str() }).inc();
     }
 }
 
@@ -66,6 +64,8 @@ async fn announce(
         (!before.is_some_and(|before| same(&before, &now))).then_some(now)
     };
     let ready = changed(ConditionType::Ready, |a, b| a.status == b.status && a.reason == b.reason);
+    // A fight was told when it began, with its object.
+    let ready = ready.filter(|now| now.reason != Reason::FieldFight.as_str());
     if let Some(now) = &ready {
         tracing::info!(ready = now.status, reason = now.reason, message = now.message, "service");
     }

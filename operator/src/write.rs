@@ -1,6 +1,6 @@
 //! The write path of one child: create, compare, dry run, replace, delete. Foreign objects are never touched.
 
-use crds::{ChildState, MANAGER, Reason};
+use crds::{ChildState, LAST_CHANGE_ANNOTATION, MANAGER, Reason, RestartCause};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, PostParams, Preconditions},
@@ -10,13 +10,12 @@ use render::{Child, Kind, Outcome, Problem};
 use serde_json::Value;
 
 use crate::{
+    adopt,
     apply::Pass,
-    compare::{self, digest, essence},
-    drift,
+    compare::{self, Digest, digest, essence},
     error::{Error, problem},
-    events::{Happening, Severity},
     metrics,
-    ownership::{conflict_message, is_ours},
+    ownership::is_ours,
 };
 
 /// How often a PUT that lost a race is tried in one pass; the watch brings the next one.
@@ -31,7 +30,8 @@ pub struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn api(&self) -> Api<DynamicObject> {
+    /// The API of this kind in the service's namespace.
+    pub fn api(&self) -> Api<DynamicObject> {
         let resource = self.child.kind.api_resource();
         Api::namespaced_with(self.pass.ctx.client.clone(), &self.pass.key.namespace, &resource)
     }
@@ -47,7 +47,7 @@ impl Writer<'_> {
         match self.api().create(&params(false), &new).await {
             Ok(live) => {
                 self.count("create");
-                Ok(self.done(live, Some(compare::digest(desired))))
+                Ok(self.done(live, Some(digest(desired))))
             }
             Err(kube::Error::Api(s)) if s.is_already_exists() => {
                 match self.api().get_opt(&self.child.name).await? {
@@ -60,25 +60,28 @@ impl Writer<'_> {
         }
     }
 
-    /// Makes a live object what it should be, if it is ours and differs.
+    /// Makes a live object what it should be, if it is ours (or the spec takes it over) and differs.
     pub async fn settle(&self, mut live: DynamicObject, desired: &Value) -> Result<Outcome, Error> {
         for _ in 0..ATTEMPTS {
-            if !is_ours(&live.metadata, self.pass.service) {
-                let message = conflict_message(self.child.kind.as_str(), &live.metadata, self.pass.service);
-                let problem = Problem { reason: Reason::NameConflict, message };
-                return Ok(self.outcome(None, ChildState::Conflict, Some(problem)));
+            let adopting = !is_ours(&live.metadata, self.pass.service);
+            if adopting
+                && let Err(foreign) = adopt::listed(self.pass.service, self.child.kind, &live.metadata)
+            {
+                return self.conflict(&live, desired, foreign).await;
             }
+            // Status names only what is ours by uid: with it we would know the object for ours for ever.
+            let uid = live.uid().filter(|_| !adopting);
             if live.metadata.deletion_timestamp.is_some() {
-                return Ok(self.leaving(&live));
+                return Ok(self.leaving(&live, uid));
             }
-            match self.replace(&live, desired).await {
+            match self.replace(&live, desired, adopting).await {
                 Ok(outcome) => return Ok(outcome),
                 Err(kube::Error::Api(s)) if s.is_conflict() => {}
                 Err(kube::Error::Api(s)) if s.is_not_found() => {}
                 Err(kube::Error::Api(s)) if s.is_invalid() => {
-                    return self.immutable(&live, desired, &s).await;
+                    return self.immutable(&live, desired, &s, adopting).await;
                 }
-                Err(kube::Error::Api(s)) => return Ok(self.refused(Some(&s), live.uid())),
+                Err(kube::Error::Api(s)) => return Ok(self.refused(Some(&s), uid)),
                 Err(error) => return Err(error.into()),
             }
             match self.api().get_opt(&self.child.name).await? {
@@ -86,10 +89,16 @@ impl Writer<'_> {
                 None => return Box::pin(self.create(desired)).await,
             }
         }
-        Ok(self.refused(None, live.uid()))
+        let ours = is_ours(&live.metadata, self.pass.service);
+        Ok(self.refused(None, live.uid().filter(|_| ours)))
     }
 
-    async fn replace(&self, live: &DynamicObject, desired: &Value) -> Result<Outcome, kube::Error> {
+    async fn replace(
+        &self,
+        live: &DynamicObject,
+        desired: &Value,
+        adopting: bool,
+    ) -> Result<Outcome, kube::Error> {
         let (kind, namespace, name) = (self.child.kind, &self.pass.key.namespace, &self.child.name);
         let before = compare::json(live);
         let target = compare::target(kind, &before, desired, self.pass.rules);
@@ -99,45 +108,38 @@ impl Writer<'_> {
             return Ok(self.done(live.clone(), Some(wanted)));
         }
         let note = self.pass.ctx.cache.note(kind, namespace, name);
-        let normal = (digest(&live_essence), digest(&essence(&target)));
-        if note.normal == Some(normal) {
+        let pair = (digest(&live_essence), digest(&essence(&target)));
+        if note.normal == Some(pair) {
             return Ok(self.done(live.clone(), Some(wanted)));
         }
-        let put = object(&target).map_err(kube::Error::SerdeError)?;
+        if self.pass.ctx.fights.waits(&self.pass.object(self.child), pair, self.pass.now) {
+            return Ok(self.outcome(live.uid(), ChildState::Applied, None));
+        }
+        let mut put = object(&target).map_err(kube::Error::SerdeError)?;
         let answer = self.api().replace(name, &params(true), &put).await?;
         let answer_essence = essence(&compare::json(&answer));
         if answer_essence == live_essence {
-            self.pass.ctx.cache.remember(kind, namespace, name, |n| n.normal = Some(normal));
+            self.pass.ctx.cache.remember(kind, namespace, name, |n| n.normal = Some(pair));
             return Ok(self.done(live.clone(), Some(wanted)));
+        }
+        let paths = compare::paths(&live_essence, &answer_essence);
+        let cause = self.cause(adopting, note.target, wanted);
+        if cause == RestartCause::DriftReverted && self.must_wait(&before, &paths, pair).await {
+            return Ok(self.outcome(live.uid(), ChildState::Applied, None));
+        }
+        if adopting {
+            self.announce_adoption(live, &paths).await;
+        }
+        if let Some(change) = self.change(cause, &paths, live, &answer) {
+            put.annotations_mut().insert(LAST_CHANGE_ANNOTATION.into(), change.annotation());
         }
         let after = self.api().replace(name, &params(false), &put).await?;
         self.count("update");
         let outcome = self.done(after, Some(wanted));
-        if self.is_drift(note.target, wanted) {
-            self.report_drift(&before, &compare::paths(&live_essence, &answer_essence)).await;
+        if cause == RestartCause::DriftReverted {
+            self.report_drift(&before, &paths).await;
         }
         Ok(outcome)
-    }
-
-    /// The same target as at the last write: the difference is somebody else's. After a restart nothing is remembered;
-    /// then it is drift unless the spec changed meanwhile.
-    fn is_drift(&self, last: Option<compare::Digest>, wanted: compare::Digest) -> bool {
-        let service = self.pass.service;
-        let seen = service.status.as_ref().and_then(|s| s.observed_generation);
-        last.map_or(seen == service.metadata.generation, |last| last == wanted)
-    }
-
-    async fn report_drift(&self, before: &Value, paths: &[String]) {
-        let fields = drift::managed_fields(before);
-        let manager = drift::manager(&fields);
-        let kind = self.child.kind.as_str();
-        let labels = metrics::Drift { kind, manager: drift::label(manager) };
-        self.pass.ctx.metrics.drift.get_or_create(&labels).inc();
-        let note = drift::note(kind, &self.child.name, paths, manager);
-        tracing::warn!(kind, manager, ?paths, "drift undone");
-        let happening =
-            Happening { severity: Severity::Warning, reason: "DriftReverted", action: "Restore", note };
-        self.pass.ctx.events.publish(self.pass.service, happening).await;
     }
 
     /// `immutable: true` planted on our Secret or ConfigMap, or another Secret type: make the object anew. Elsewhere a
@@ -147,13 +149,14 @@ impl Writer<'_> {
         live: &DynamicObject,
         desired: &Value,
         status: &Status,
+        adopting: bool,
     ) -> Result<Outcome, Error> {
-        if !matches!(self.child.kind, Kind::Secret | Kind::ConfigMap) {
+        if adopting || !matches!(self.child.kind, Kind::Secret | Kind::ConfigMap) {
             let immutable = status.message.contains("field is immutable");
             let reason = if immutable { Reason::ImmutableField } else { Reason::Refused };
-            let problem =
-                Problem { reason, message: format!("{}: {}", self.child.kind.as_str(), status.message) };
-            return Ok(self.outcome(live.uid(), ChildState::Failed, Some(problem)));
+            let message = self.unchangeable(&status.message);
+            let uid = live.uid().filter(|_| !adopting);
+            return Ok(self.outcome(uid, ChildState::Failed, Some(Problem { reason, message })));
         }
         let before = compare::json(live);
         let target = compare::target(self.child.kind, &before, desired, self.pass.rules);
@@ -176,7 +179,7 @@ impl Writer<'_> {
         }
     }
 
-    fn done(&self, live: DynamicObject, target: Option<compare::Digest>) -> Outcome {
+    fn done(&self, live: DynamicObject, target: Option<Digest>) -> Outcome {
         let uid = live.uid();
         let version = (uid.clone(), live.resource_version());
         let (kind, namespace) = (self.child.kind, &self.pass.key.namespace);
@@ -188,14 +191,14 @@ impl Writer<'_> {
         self.outcome(uid, ChildState::Applied, None)
     }
 
-    fn leaving(&self, live: &DynamicObject) -> Outcome {
+    fn leaving(&self, live: &DynamicObject, uid: Option<String>) -> Outcome {
         let finalizers = live.finalizers().join(", ");
         let message = format!(
             "{} {} is being deleted and waits for finalizers: {finalizers}",
             self.child.kind.as_str(),
             self.child.name
         );
-        self.outcome(live.uid(), ChildState::Failed, Some(Problem { reason: Reason::Progressing, message }))
+        self.outcome(uid, ChildState::Failed, Some(Problem { reason: Reason::Progressing, message }))
     }
 
     /// The server's refusal, or (without one) a race that was lost too often.
@@ -230,10 +233,12 @@ fn without_values(kind: Kind, mut live: DynamicObject) -> DynamicObject {
     live
 }
 
-fn object(value: &Value) -> Result<DynamicObject, serde_json::Error> {
+/// An object from JSON.
+pub fn object(value: &Value) -> Result<DynamicObject, serde_json::Error> {
     serde_json::from_value(value.clone())
 }
 
-fn params(dry_run: bool) -> PostParams {
+/// Every write carries our name.
+pub fn params(dry_run: bool) -> PostParams {
     PostParams { dry_run, field_manager: Some(MANAGER.into()) }
 }

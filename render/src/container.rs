@@ -49,7 +49,8 @@ fn port(name: &str, number: i32) -> ContainerPort {
     }
 }
 
-/// Ours first, so that `$(POD_NAME)` works in the user's; on a clash ours wins, because the policies depend on it.
+/// Ours first, so that `$(POD_NAME)` works in the user's. The schema refuses a clash; in a resource that is older than
+/// that rule ours wins, because the policies depend on it.
 fn env(service: &HardenedService) -> Vec<EnvVar> {
     let (http, metrics) = defaults::ports(service);
     let mut all = vec![
@@ -84,5 +85,28 @@ fn field(name: &str, path: &str) -> EnvVar {
             ..EnvVarSource::default()
         }),
         ..EnvVar::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn ours_wins_in_a_resource_from_before_the_rule_against_clashes() {
+        let service: HardenedService = serde_json::from_value(json!({
+            "apiVersion": "hardened.dev/v1alpha1", "kind": "HardenedService", "metadata": {"name": "studio"},
+            "spec": {"environment": "staging", "workload": {
+                "image": "example.com/app:1", "env": [{"name": "TLS_DIR", "value": "/tmp"}, {"name": "MINE", "value": "1"}],
+            }}
+        }))
+        .expect("a service");
+        let all = env(&service);
+        let of =
+            |name: &str| all.iter().filter(|e| e.name == name).map(|e| e.value.clone()).collect::<Vec<_>>();
+        assert_eq!(of("TLS_DIR"), [Some(volumes::TLS_DIR.to_owned())]);
+        assert_eq!(of("MINE"), [Some("1".to_owned())]);
     }
 }

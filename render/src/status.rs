@@ -1,8 +1,8 @@
 //! The status of a service, from what was applied and observed. Pure; `now` is a parameter.
 
 use crds::{
-    ChildState, ChildStatus, ConditionType, HardenedService, HardenedServiceStatus, Reason, Restart,
-    RestartCause, SERVICE_LABEL, TlsStatus,
+    ChildState, ChildStatus, ConditionType, HardenedService, HardenedServiceStatus, Reason, SERVICE_LABEL,
+    TlsStatus,
 };
 use k8s_openapi::{
     api::apps::v1::Deployment,
@@ -11,10 +11,7 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use crate::{Facts, Kind, hosts, workload};
-
-/// Restarts that status remembers.
-const RESTARTS: usize = 10;
+use crate::{Facts, Kind, hosts, restarts, workload};
 
 /// What became of one child.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,6 +79,7 @@ pub fn status(
             ..old
         };
     }
+    let (restarts, revision) = restarts::ledger(&old, applied.deployment.as_ref(), now);
     HardenedServiceStatus {
         observed_generation: service.metadata.generation,
         conditions,
@@ -93,7 +91,8 @@ pub fn status(
             .map(|d| d.status.as_ref().and_then(|s| s.replicas).unwrap_or(0)),
         selector: Some(format!("{SERVICE_LABEL}={}", service.name_any())),
         tls: applied.tls.clone(),
-        restarts: restarts(old.restarts, applied.deployment.as_ref()),
+        restarts,
+        revision,
     }
 }
 
@@ -229,16 +228,4 @@ fn child(outcome: &Outcome) -> ChildStatus {
         state: outcome.state,
         reason: outcome.problem.as_ref().map(|p| p.reason.as_str().into()),
     }
-}
-
-/// `kubectl rollout restart` is kept and entered once, however often and by whomever this is computed.
-fn restarts(mut ledger: Vec<Restart>, deployment: Option<&Deployment>) -> Vec<Restart> {
-    if let Some(at) = deployment.and_then(workload::restarted_at)
-        && !ledger.iter().any(|r| r.at == at)
-    {
-        ledger.push(Restart { at, cause: RestartCause::Manual, keys: Vec::new() });
-        let surplus = ledger.len().saturating_sub(RESTARTS);
-        ledger.drain(..surplus);
-    }
-    ledger
 }

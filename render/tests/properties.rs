@@ -109,7 +109,7 @@ proptest! {
     }
 
     #[test]
-    fn our_environment_wins_and_every_name_stands_once(service in arbitrary::service()) {
+    fn our_environment_is_there_and_every_name_stands_once(service in arbitrary::service()) {
         let pod = deployment(&service)["spec"]["template"]["spec"].clone();
         let list = |pointer: &str| pod.pointer(pointer).unwrap().as_array().unwrap().clone();
         let different = |list: &[Value], key: &str| list.iter().map(|o| o[key].to_string()).collect::<BTreeSet<_>>().len();

@@ -156,23 +156,6 @@ fn a_suspended_service_keeps_what_was_seen() {
 }
 
 #[test]
-fn a_restart_by_hand_is_entered_once_and_the_ledger_stays_short() {
-    let mut service = service(&[]);
-    for second in 0..12 {
-        let mut live = rolled_out();
-        let at = format!("2026-11-24T04:00:{second:02}.5Z");
-        live.spec.template.metadata =
-            Some(serde_json::from_value(json!({"annotations": {render::RESTARTED_AT: at}})).unwrap());
-        for _ in 0..2 {
-            service.status = Some(status(&service, &applied(live.clone()), &Facts::default(), now()));
-        }
-    }
-    let ledger = service.status.unwrap().restarts;
-    assert_eq!(ledger.len(), 10);
-    assert_eq!(ledger.last().unwrap().at.0.to_string(), "2026-11-24T04:00:11Z");
-}
-
-#[test]
 fn a_warning_is_told_by_a_condition_that_stays_true_and_a_problem_goes_before_it() {
     let word = |reason| Problem { reason, message: reason.as_str().into() };
     let warned = Applied { tls_warning: Some(word(Reason::CertificateExpiring)), ..applied(rolled_out()) };

@@ -22,12 +22,13 @@ pub const MALLORY: &str = "mallory";
 /// Where the Deployment controller counts.
 const REVISION: &str = "deployment.kubernetes.io/revision";
 
-/// The object without its status and without what the server and the Deployment controller keep in it for themselves.
+/// The object without its status and without what the server, the Deployment controller and the ledger of restarts keep
+/// in it for themselves.
 pub fn essence(object: &Value) -> Value {
     let mut essence = object.clone();
     remove(&mut essence, "", &["status"]);
     remove(&mut essence, "/metadata", &["managedFields", "resourceVersion", "generation"]);
-    remove(&mut essence, "/metadata/annotations", &[REVISION]);
+    remove(&mut essence, "/metadata/annotations", &[REVISION, crds::LAST_CHANGE_ANNOTATION]);
     if essence
         .pointer("/metadata/annotations")
         .and_then(Value::as_object)

@@ -1,17 +1,16 @@
-//! Who may have a service where, with which host names and Secrets, and what does suspend stop? No pod runs here.
+//! Who may have a service where, with which host names and Secrets? No pod runs here.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "an object of another shape fails the test")]
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use crds::{ALLOWED_HOSTS_ANNOTATION, ChildState, HardenedService, SERVICE_LABEL};
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace as KubeNamespace, Secret};
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Namespace as KubeNamespace, Secret};
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use render::Kind;
 use serde_json::{Value, json};
-use testbed::fixture::{self, OPERATOR, Service, condition};
+use testbed::fixture::{self, Service, condition};
 use testbed::{Cluster, Look, Operator, wait_until};
 use x509_parser::pem::parse_x509_pem;
 
@@ -128,70 +127,6 @@ async fn certificate_names(service: &Service) -> Result<String> {
     let (_, pem) = parse_x509_pem(&secret.data.context("no data")?["tls.crt"].0)?;
     let names = pem.parse_x509()?.subject_alternative_name()?.map(|names| format!("{:?}", names.value));
     names.context("the certificate has no names")
-}
-
-#[tokio::test]
-async fn a_suspended_service_is_left_alone_and_mended_when_it_is_resumed() -> Result<()> {
-    let cluster = Cluster::get().await?;
-    let _operator = Operator::start(&cluster).await?;
-    let namespace = cluster.namespace("suspended").await?;
-    let example = fixture::example("minimal-production")?;
-    let service = Service::create(&cluster, &namespace.name, &example).await?;
-    service.made().await?;
-    let suspended = async |spec: Value| {
-        service.patch(&json!({"spec": spec})).await?;
-        let resource = service.until_reason("Suspended").await?;
-        assert!(ready(&resource).2.contains("spec.suspend"), "{:?}", ready(&resource));
-        assert_eq!(condition(&resource, "Stalled").unwrap().status, "False");
-        anyhow::Ok(())
-    };
-    suspended(json!({"suspend": true})).await?;
-    attack(&cluster, &service).await?;
-    if let Some(audit) = cluster.audit() {
-        let mark = audit.mark().await?;
-        fixture::rest(&audit, &namespace.name).await?;
-        let seen = audit
-            .since(mark)
-            .await?
-            .by(OPERATOR)
-            .within(&namespace.name)
-            // The event about the suspension comes after the status that told of it.
-            .only(|request| request.is_write() && request.resource != "events");
-        assert_eq!(seen.count(), 0, "{seen}");
-    }
-    assert!(is_attacked(&service).await?, "a suspended service was corrected");
-    service.patch(&json!({"spec": {"suspend": false}})).await?;
-    until_mended(&service).await?;
-    service.made().await?;
-
-    let until = Timestamp::now() + SignedDuration::from_secs(4);
-    suspended(json!({"suspend": true, "suspendUntil": until.to_string()})).await?;
-    attack(&cluster, &service).await?;
-    until_mended(&service).await?;
-    assert!(Timestamp::now() >= until, "it was corrected before the time was over");
-    service.until_reason("Progressing").await?;
-    Ok(())
-}
-
-async fn attack(cluster: &Cluster, service: &Service) -> Result<()> {
-    let maps = Api::<ConfigMap>::namespaced(cluster.client.clone(), &service.namespace);
-    let patch = json!({"data": {"planted": "true"}});
-    maps.patch("hello-policy", &PatchParams::default(), &Patch::Merge(patch)).await?;
-    Ok(())
-}
-
-async fn is_attacked(service: &Service) -> Result<bool> {
-    let policy = service.child(Kind::ConfigMap, "hello-policy").await?.context("no policy")?;
-    Ok(!policy["data"]["planted"].is_null())
-}
-
-async fn until_mended(service: &Service) -> Result<()> {
-    let limit = Duration::from_secs(10);
-    wait_until(limit, "the planted key to go", async || match is_attacked(service).await {
-        Ok(false) => Look::Done(()),
-        other => Look::NotYet(format!("{other:?}")),
-    })
-    .await
 }
 
 #[tokio::test]

@@ -68,12 +68,21 @@ fn autoscaling((a, b, target, present): (i32, i32, i32, u8)) -> Value {
 }
 
 fn env() -> BoxedStrategy<Value> {
-    let name = prop_oneof![
-        "[A-KM-Z][A-Z0-9_]{0,9}",
-        "TLS_DIR|API_BIND|ENVIRONMENT|POD_NAME|AWS_ROLE_ARN|REDIS_URL_FILE"
+    const OURS: [&str; 8] = [
+        "ENVIRONMENT",
+        "API_BIND",
+        "METRICS_BIND",
+        "TLS_DIR",
+        "POLICY_FILE",
+        "POD_NAME",
+        "POD_NAMESPACE",
+        "REDIS_URL_FILE",
     ];
-    let name = name.prop_filter("names that the CRD refuses", |n| {
-        n != "PATH" && !n.starts_with("KUBERNETES_") && !n.starts_with("HARDENED_")
+    let name = "[A-KM-Z][A-Z0-9_]{0,9}".prop_filter("names that the CRD refuses", |n| {
+        n != "PATH"
+            && !n.starts_with("KUBERNETES_")
+            && !n.starts_with("HARDENED_")
+            && !OURS.contains(&n.as_str())
     });
     btree_map(name, "[ -~]{0,20}", 0..6)
         .prop_map(|all| all.into_iter().map(|(name, value)| json!({"name": name, "value": value})).collect())

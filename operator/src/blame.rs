@@ -1,0 +1,80 @@
+//! Whose difference is it, and what follows: the cause in the ledger of restarts, the wait in a fight, the event. It
+//! writes to no child.
+
+use crds::{Reason, RestartCause};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::core::DynamicObject;
+use render::{Change, Kind};
+use serde_json::Value;
+
+use crate::{
+    compare::Digest,
+    drift,
+    events::{Happening, Severity},
+    fight::{Decision, Flip, Pair},
+    harmless, metrics,
+    write::Writer,
+};
+
+impl Writer<'_> {
+    /// The same target as at the last write: the difference is somebody else's. After a restart nothing is remembered;
+    /// then it is drift unless the spec changed meanwhile.
+    pub fn cause(&self, adopting: bool, last: Option<Digest>, wanted: Digest) -> RestartCause {
+        let service = self.pass.service;
+        let seen = service.status.as_ref().and_then(|s| s.observed_generation);
+        match last.map_or(seen == service.metadata.generation, |last| last == wanted) {
+            _ if adopting => RestartCause::Adopted,
+            true => RestartCause::DriftReverted,
+            false => RestartCause::SpecChanged,
+        }
+    }
+
+    /// What the ledger will say of a new pod template; nothing when the template stays.
+    pub fn change(
+        &self,
+        cause: RestartCause,
+        paths: &[String],
+        live: &DynamicObject,
+        next: &DynamicObject,
+    ) -> Option<Change> {
+        if self.child.kind != Kind::Deployment {
+            return None;
+        }
+        let parse = |object: &DynamicObject| object.clone().try_parse::<Deployment>().ok();
+        let keys = paths.iter().filter(|path| path.starts_with("spec.template.")).cloned().collect();
+        let ledger = self.pass.service.status.as_ref().map(|s| &*s.restarts).unwrap_or_default();
+        Change::new(cause, keys, (&parse(live)?, &parse(next)?), ledger, self.pass.now)
+    }
+
+    /// Whether a difference that somebody else made stays for a while, because he makes it again and again.
+    pub async fn must_wait(&self, before: &Value, paths: &[String], pair: Pair) -> bool {
+        let fields = drift::managed_fields(before);
+        let security = harmless::is_security(self.child.kind, paths);
+        let flip = Flip { paths, security, pair };
+        let object = self.pass.object(self.child);
+        let (decision, began) =
+            self.pass.ctx.fights.decide(&object, drift::manager(&fields), flip, self.pass.now);
+        if let Some(note) = began {
+            let reason = Reason::FieldFight.as_str();
+            let happening = Happening { severity: Severity::Warning, reason, action: "Restore", note };
+            self.pass.ctx.events.publish(self.pass.service, happening).await;
+        }
+        decision == Decision::Wait
+    }
+
+    /// Metric, log and event of a difference that was undone.
+    pub async fn report_drift(&self, before: &Value, paths: &[String]) {
+        let fields = drift::managed_fields(before);
+        let manager = drift::manager(&fields);
+        let kind = self.child.kind.as_str();
+        let (fights, object) = (&self.pass.ctx.fights, self.pass.object(self.child));
+        fights.restored(&object, manager, paths, self.pass.now);
+        let labels = metrics::Drift { kind, manager: drift::label(manager) };
+        self.pass.ctx.metrics.drift.get_or_create(&labels).inc();
+        let note = drift::note(kind, &self.child.name, paths, manager);
+        tracing::warn!(kind, manager, ?paths, "drift undone");
+        let happening =
+            Happening { severity: Severity::Warning, reason: "DriftReverted", action: "Restore", note };
+        self.pass.ctx.events.publish(self.pass.service, happening).await;
+    }
+}
