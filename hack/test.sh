@@ -23,7 +23,6 @@ hack/manifests.sh --check
 step "programs that the tests start"
 cargo build --locked --workspace --bins
 hack/images.sh api-server
-target/debug/testbed previous
 step "tests"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
