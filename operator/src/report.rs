@@ -75,10 +75,8 @@ async fn announce(
     let tls = tls.filter(|now| of_provided.contains(&&*now.reason) && !told(now));
     for now in ready.iter().chain(&tls) {
         let severity = reason(&now.reason).map_or(Severity::Normal, severity);
-        let mut note = now.message.clone();
-        // events.k8s.io allows 1024 bytes.
-        note.truncate(note.floor_char_boundary(1000));
-        let happening = Happening { severity, reason: &now.reason, action: "Reconcile", note };
+        let happening =
+            Happening { severity, reason: &now.reason, action: "Reconcile", note: now.message.clone() };
         ctx.events.publish(service, happening).await;
     }
 }
