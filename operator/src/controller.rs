@@ -18,7 +18,7 @@ use kube::{
         reflector::{self, ObjectRef},
     },
 };
-use render::{Applied, Facts, Kind, Problem, Settings};
+use render::{Kind, Problem, Settings};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -32,7 +32,7 @@ use crate::{
     keys::Keys,
     metrics::Outcome,
     reconcile::{Next, reconcile},
-    report::report,
+    report::report_blocked,
     turns::Turns,
     view::View,
     watch::{self, Guarded, Pending, Queue},
@@ -180,11 +180,10 @@ async fn isolated(service: &HardenedService, ctx: &Context) -> Result<Next, Erro
         reason: Reason::InternalError,
         message: format!("{error}; what runs keeps running, and the operator tries again"),
     };
-    let applied = Applied { blocked: Some(problem), ..Applied::default() };
     let service = ctx.newest(Arc::new(service.clone()));
-    let status = render::status(&service, &applied, &Facts::default(), Timestamp::now());
+    let report = report_blocked(ctx, &service, problem, Timestamp::now());
     // Best effort: the error itself is logged and counted in any case.
-    let _ = tokio::time::timeout(LAST_WORD, report(ctx, &service, status)).await;
+    let _ = tokio::time::timeout(LAST_WORD, report).await;
     Err(error)
 }
 

@@ -1,13 +1,7 @@
 //! What every request passes on its way to the API server: the fence for writes, and the pause that the server asked
 //! for by `Retry-After` (RFC 9110 section 10.2.3).
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, Method, Request, Response, StatusCode, header::RETRY_AFTER};
 use hyper_util::rt::TokioExecutor;
@@ -50,14 +44,14 @@ impl Closed {
 #[derive(Debug)]
 pub struct Gate {
     fence: Arc<Fence>,
-    paused_until: AtomicU64,
-    start: Moment,
+    /// Holds requests back until the pause is over.
+    pause: Fence,
 }
 
 impl Gate {
     /// A gate that lets writes pass while the fence holds.
     pub fn new(fence: Arc<Fence>) -> Arc<Self> {
-        Arc::new(Self { fence, paused_until: AtomicU64::new(0), start: Moment::now() })
+        Arc::new(Self { fence, pause: Fence::default() })
     }
 
     /// A client whose requests pass this gate. It tries nothing again by itself: what fails ends the pass, and the
@@ -95,8 +89,7 @@ impl Gate {
     }
 
     fn pause(&self, now: Moment) -> Option<Duration> {
-        let left = Duration::from_millis(self.paused_until.load(Ordering::Acquire))
-            .saturating_sub(now.since(self.start));
+        let left = self.pause.until().since(now);
         (!left.is_zero()).then_some(left)
     }
 
@@ -105,8 +98,7 @@ impl Gate {
             return;
         }
         let Some(wait) = retry_after(headers) else { return };
-        let until = Moment::now().since(self.start) + wait;
-        self.paused_until.fetch_max(u64::try_from(until.as_millis()).unwrap_or(0), Ordering::AcqRel);
+        self.pause.extend(Moment::now().after(wait));
         tracing::warn!(?wait, %status, "the API server asks for a pause");
     }
 }

@@ -9,7 +9,6 @@ use crds::{HardenedService, TlsStatus};
 use k8s_openapi::{
     ByteString,
     api::core::v1::Secret,
-    apimachinery::pkg::apis::meta::v1::Time,
     jiff::{SignedDuration, Timestamp},
 };
 use render::{Facts, Problem};
@@ -148,8 +147,4 @@ fn pair(secret: &Secret) -> Option<Pair> {
 /// How long before its end a certificate of this life should be replaced when nobody said so.
 fn third(leaf: &Leaf) -> SignedDuration {
     leaf.not_after.duration_since(leaf.not_before) / 3
-}
-
-fn seconds(time: Timestamp) -> Option<Time> {
-    Timestamp::from_second(time.as_second()).ok().map(Time)
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crds::{ChildState, HardenedService, Reason};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use render::{Applied, Facts, Problem};
+use render::{Applied, Problem};
 
 use crate::{
     Context,
@@ -14,7 +14,7 @@ use crate::{
     compare::Rules,
     error::Error,
     issuer::{Certificate, Plan},
-    mint, observe, report,
+    key_of, mint, observe, report,
 };
 
 /// A full look without an event, in case one was lost. It costs no request.
@@ -39,7 +39,7 @@ pub async fn reconcile(service: Arc<HardenedService>, ctx: &Context) -> Result<N
     crate::seeded::fault(&service.name_any()).await;
     let now = Timestamp::now();
     let service = ctx.newest(service);
-    let key = Key { namespace: service.namespace().unwrap_or_default(), name: service.name_any() };
+    let key = key_of(&*service);
     // Children go with the owner; making one anew now would only race with the garbage collector.
     let Some(namespace) = ctx.cache.namespace(&key.namespace).filter(|n| !n.terminating) else {
         return Ok(Next::Change);
@@ -48,8 +48,7 @@ pub async fn reconcile(service: Arc<HardenedService>, ctx: &Context) -> Result<N
         return Ok(Next::Change);
     }
     if let Some(problem) = blocked(&service, &namespace, &key, now) {
-        let applied = Applied { blocked: Some(problem), ..Applied::default() };
-        report::report(ctx, &service, render::status(&service, &applied, &Facts::default(), now)).await?;
+        report::report_blocked(ctx, &service, problem, now).await?;
         return Ok(Next::After(until_resumed(&service, now)));
     }
     if namespace.secrets == Secrets::Unknown {

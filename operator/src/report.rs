@@ -1,11 +1,12 @@
 //! Last verb: write the status when it differs, and tell of transitions by events.
 
 use crds::{ConditionType, HardenedService, HardenedServiceStatus, Reason};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use kube::{
     Api, ResourceExt,
     api::{Patch, PatchParams},
 };
+use render::{Applied, Facts, Problem};
 use serde_json::json;
 
 use crate::{
@@ -38,6 +39,17 @@ pub async fn report(
     count_restarts(ctx, old, &status);
     announce(ctx, service, old, &status).await;
     Ok(())
+}
+
+/// Reports a problem that keeps the service from being worked on; the rest of the status stays.
+pub async fn report_blocked(
+    ctx: &Context,
+    service: &HardenedService,
+    problem: Problem,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let applied = Applied { blocked: Some(problem), ..Applied::default() };
+    report(ctx, service, render::status(service, &applied, &Facts::default(), now)).await
 }
 
 /// An entry counts when it is first written: what status had before was counted then, maybe by another operator.

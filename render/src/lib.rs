@@ -39,6 +39,7 @@ pub use tls_secret::tls_secret;
 pub use workload::RESTARTED_AT;
 
 use crds::HardenedService;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 /// Every child as it should be, with the API server's defaults written out, so that the operator compares by equality.
 pub fn desired(service: &HardenedService, facts: &Facts) -> Children {
@@ -58,4 +59,9 @@ pub fn desired(service: &HardenedService, facts: &Facts) -> Children {
 /// Nothing instead of an empty list, map or text: the API server drops those.
 fn some<T: Default + PartialEq>(value: T) -> Option<T> {
     (value != T::default()).then_some(value)
+}
+
+/// Time serialises whole seconds only; a fraction would never equal itself read back.
+pub fn whole_seconds(at: Timestamp) -> Time {
+    Time(Timestamp::from_second(at.as_second()).unwrap_or(at))
 }

@@ -91,11 +91,18 @@ pub fn child_name(name: &str, suffix: &str) -> String {
     }
     let mut cut = full[..full.floor_char_boundary(MAX_NAME - 9)].to_owned();
     cut.push('-');
-    for byte in Sha256::digest(&full).iter().take(4) {
-        // Writing to a String cannot fail.
-        let _ = write!(cut, "{byte:02x}");
-    }
+    cut.push_str(&short_hash(&full, 4));
     cut
+}
+
+/// The first bytes of the SHA-256 of a text, hexadecimal.
+pub fn short_hash(text: &str, bytes: usize) -> String {
+    let mut hash = String::with_capacity(2 * bytes);
+    for byte in Sha256::digest(text).iter().take(bytes) {
+        // Writing to a String cannot fail.
+        let _ = write!(hash, "{byte:02x}");
+    }
+    hash
 }
 
 #[cfg(test)]

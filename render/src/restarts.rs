@@ -1,14 +1,11 @@
 //! The ledger of restarts: each new revision of the pod template is entered once, with its cause. It changes nothing.
 
-use std::fmt::Write;
-
 use crds::{HardenedServiceStatus, LAST_CHANGE_ANNOTATION, Restart, RestartCause};
 use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::{
-    Kind,
+    Kind, meta, whole_seconds,
     workload::{RESTARTED_AT, restarted_at},
 };
 
@@ -59,7 +56,7 @@ impl Change {
             keys.sort();
             keys.dedup();
         }
-        Some(Self { at: seconds(now), cause, keys: bounded(&keys), template, after, restarted_at })
+        Some(Self { at: whole_seconds(now), cause, keys: bounded(&keys), template, after, restarted_at })
     }
 
     /// The value of the annotation.
@@ -100,7 +97,7 @@ pub(crate) fn ledger(
         let (at, cause, keys) = match (by_hand.take(), &ours) {
             (Some(at), _) => (at, RestartCause::Manual, Vec::new()),
             (None, Some(change)) => (change.at.clone(), change.cause, bounded(&change.keys)),
-            (None, None) => (seconds(now), RestartCause::Manual, Vec::new()),
+            (None, None) => (whole_seconds(now), RestartCause::Manual, Vec::new()),
         };
         entries.push(Restart { at, cause, keys, revision: Some(revision) });
     }
@@ -142,16 +139,5 @@ fn digest(deployment: &Deployment) -> String {
     {
         annotations.remove(RESTARTED_AT);
     }
-    let text = serde_json::to_string(&template).unwrap_or_default();
-    let mut digest = String::new();
-    for byte in Sha256::digest(text).iter().take(8) {
-        // Writing to a String cannot fail.
-        let _ = write!(digest, "{byte:02x}");
-    }
-    digest
-}
-
-/// Time serialises whole seconds only; a fraction would never equal itself read back.
-fn seconds(at: Timestamp) -> Time {
-    Time(Timestamp::from_second(at.as_second()).unwrap_or(at))
+    meta::short_hash(&serde_json::to_string(&template).unwrap_or_default(), 8)
 }

@@ -3,7 +3,7 @@
 use crds::Reason;
 use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
-use crate::status::Problem;
+use crate::{status::Problem, whole_seconds};
 
 /// Annotation by which `kubectl rollout restart` restarts pods.
 pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
@@ -50,6 +50,5 @@ pub(crate) fn problem(deployment: Option<&Deployment>) -> Option<Problem> {
 pub(crate) fn restarted_at(deployment: &Deployment) -> Option<Time> {
     let annotations = deployment.spec.template.metadata.as_ref()?.annotations.as_ref()?;
     let at: Timestamp = annotations.get(RESTARTED_AT)?.parse().ok()?;
-    // Time serialises whole seconds only; a fraction would never equal itself read back.
-    Timestamp::from_second(at.as_second()).ok().map(Time)
+    Some(whole_seconds(at))
 }

@@ -43,6 +43,13 @@ pub fn example(name: &str) -> Result<HardenedService> {
     serde_saphyr::from_str(&text).with_context(|| format!("read example {name}"))
 }
 
+/// The same under another name.
+pub fn named(file: &str, name: &str) -> Result<HardenedService> {
+    let mut service = example(file)?;
+    service.metadata.name = Some(name.into());
+    Ok(service)
+}
+
 /// Every example with the name of its file, sorted.
 pub fn examples() -> Result<Vec<(String, HardenedService)>> {
     let mut names = Vec::new();

@@ -100,6 +100,11 @@ impl Operator {
         Ok((code, body.to_owned()))
     }
 
+    /// Whether it leads, as its metrics say.
+    pub async fn leads(&self) -> Result<bool> {
+        Ok(self.get("/metrics").await?.1.contains("_leader 1\n"))
+    }
+
     /// Asks it to end with SIGTERM and waits for that.
     pub async fn stop(&mut self) -> Result<ExitStatus> {
         process::signal(self.pid(), Signal::TERM);

@@ -11,7 +11,7 @@ use render::Kind;
 use serde_json::{Value, json};
 use testbed::audit::Mark;
 use testbed::drift::{essence, told};
-use testbed::fixture::{self, OPERATOR, Service, condition, example};
+use testbed::fixture::{self, OPERATOR, Service, condition, example, named};
 use testbed::{Cluster, Operator};
 
 /// A foreign object is looked at every 10 s: so long must show that nothing is asked again.
@@ -40,9 +40,7 @@ fn deployment(selector: &Value) -> Value {
 }
 
 fn service(name: &str) -> Result<HardenedService> {
-    let mut service = example("minimal-production")?;
-    service.metadata.name = Some(name.into());
-    Ok(service)
+    named("minimal-production", name)
 }
 
 /// A handle on a service that does not exist yet.

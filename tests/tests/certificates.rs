@@ -12,7 +12,7 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use testbed::certificate::{self, History, Pair};
 use testbed::cluster::OPERATOR_NAMESPACE;
-use testbed::fixture::{Service, example};
+use testbed::fixture::{Service, named};
 use testbed::{Cluster, Look, Operator, wait_until};
 
 const UNDONE: Duration = Duration::from_secs(5);
@@ -91,7 +91,5 @@ async fn the_api_server_itself_refuses_a_tls_secret_without_its_key() -> Result<
 }
 
 async fn service(cluster: &Cluster, namespace: &str, name: &str) -> Result<Service> {
-    let mut service = example("minimal-development")?;
-    service.metadata.name = Some(name.into());
-    Service::create(cluster, namespace, &service).await
+    Service::create(cluster, namespace, &named("minimal-development", name)?).await
 }

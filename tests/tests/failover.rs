@@ -10,7 +10,7 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use render::Kind;
 use rustix::process::Signal;
 use serde_json::json;
-use testbed::fixture::{Service, example};
+use testbed::fixture::{Service, named};
 use testbed::operator::Options;
 use testbed::{Cluster, FaultProxy, Look, Namespace, Operator, wait_until};
 
@@ -30,7 +30,7 @@ async fn pair(cluster: &Cluster, first: Options) -> Result<(Operator, Operator)>
     let standby = Operator::start_with(cluster, instance("second", second)).await?;
     let body = "standby: hardened-system/first leads\n";
     assert_eq!(standby.get("/readyz").await?, (200, body.to_owned()));
-    assert!(leads(&leader).await? && !leads(&standby).await?);
+    assert!(leader.leads().await? && !standby.leads().await?);
     Ok((leader, standby))
 }
 
@@ -38,12 +38,8 @@ fn instance(name: &str, options: Options) -> Options {
     Options { env: vec![("HARDENED_INSTANCE".into(), name.into())], ..options }
 }
 
-async fn leads(operator: &Operator) -> Result<bool> {
-    Ok(operator.get("/metrics").await?.1.contains("_leader 1\n"))
-}
-
 async fn until_leading(operator: &Operator) -> Result<()> {
-    wait_until(SOON, "the operator to lead", async || match leads(operator).await {
+    wait_until(SOON, "the operator to lead", async || match operator.leads().await {
         Ok(true) => Look::Done(()),
         other => Look::NotYet(format!("{other:?}")),
     })
@@ -55,9 +51,7 @@ fn lease(cluster: &Cluster) -> Api<Lease> {
 }
 
 async fn create(cluster: &Cluster, namespace: &Namespace, name: &str) -> Result<Service> {
-    let mut service = example("minimal-development")?;
-    service.metadata.name = Some(name.into());
-    Service::create(cluster, &namespace.name, &service).await
+    Service::create(cluster, &namespace.name, &named("minimal-development", name)?).await
 }
 
 #[tokio::test]
@@ -143,10 +137,10 @@ async fn a_lease_that_somebody_deletes_or_takes_does_not_stop_the_operator_for_g
         other => Look::NotYet(format!("{other:?}")),
     })
     .await?;
-    ensure!(leads(&operator).await?, "it lost the lead:\n{}", operator.log());
+    ensure!(operator.leads().await?, "it lost the lead:\n{}", operator.log());
     let taken = json!({"spec": {"holderIdentity": "hardened-system/somebody"}});
     lease(&cluster).patch(LEASE, &PatchParams::default(), &Patch::Merge(&taken)).await?;
-    wait_until(SOON, "the operator to stand by", async || match leads(&operator).await {
+    wait_until(SOON, "the operator to stand by", async || match operator.leads().await {
         Ok(false) => Look::Done(()),
         other => Look::NotYet(format!("{other:?}")),
     })

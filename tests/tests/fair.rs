@@ -1,7 +1,7 @@
 //! Does a service that waits get its turn, however many others change meanwhile?
 
 use anyhow::{Context, Result};
-use testbed::fixture::{Service, example};
+use testbed::fixture::{Service, example, named};
 use testbed::operator::Options;
 use testbed::{Cluster, FaultProxy, Operator};
 
@@ -23,8 +23,7 @@ async fn services_are_served_in_the_order_in_which_they_came() -> Result<()> {
     Service::create(&cluster, &namespace.name, &example("minimal-development")?).await?.made().await?;
     let mut services = Vec::new();
     for index in 0..SERVICES {
-        let mut service = example("minimal-development")?;
-        service.metadata.name = Some(format!("fair{index}"));
+        let service = named("minimal-development", &format!("fair{index}"))?;
         services.push(Service::create(&cluster, &namespace.name, &service).await?);
     }
     for service in &services {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use crds::HardenedService;
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 use testbed::certificate::{self, History, Pair};
 use testbed::cluster::OPERATOR_NAMESPACE;
 use testbed::drift::essence;
-use testbed::fixture::{Service, condition, example, wanted};
+use testbed::fixture::{Service, condition, named, wanted};
 use testbed::{Cluster, Look, Operator, wait_until};
 
 const UNDONE: Duration = Duration::from_secs(5);
@@ -167,7 +166,5 @@ fn somebody() -> PatchParams {
 
 /// A service with every kind of child.
 async fn busy(cluster: &Cluster, namespace: &str, name: &str) -> Result<Service> {
-    let mut service: HardenedService = example("autoscaling")?;
-    service.metadata.name = Some(name.into());
-    Service::create(cluster, namespace, &service).await
+    Service::create(cluster, namespace, &named("autoscaling", name)?).await
 }

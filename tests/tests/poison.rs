@@ -11,25 +11,20 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{DeleteParams, WatchEvent, WatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
-use testbed::fixture::{Service, condition, example};
+use testbed::fixture::{Service, condition, named};
 use testbed::operator::Options;
 use testbed::{Cluster, Look, Namespace, Operator, wait_until};
 
+const EXAMPLE: &str = "minimal-development";
 const SERVICES: usize = 20;
 const ROUNDS: usize = 3;
 const LIMIT: Duration = Duration::from_mins(1);
 /// Below this a difference is the machine's, not the queue's.
 const NOISE: Duration = Duration::from_millis(100);
 
-fn named(name: &str) -> Result<HardenedService> {
-    let mut service = example("minimal-development")?;
-    service.metadata.name = Some(name.into());
-    Ok(service)
-}
-
 /// As large as the schema and the apiserver let a service be.
 fn large() -> Result<HardenedService> {
-    let mut service = named("large")?;
+    let mut service = named(EXAMPLE, "large")?;
     let text = |length| "x".repeat(length);
     let workload = &mut service.spec.workload;
     workload.env =
@@ -85,7 +80,9 @@ async fn others_keep_their_pace_and_each_poisoned_service_says_what_is_wrong() -
     let namespace = cluster.namespace("poison").await?;
     let names: Vec<_> = (0..SERVICES).map(|number| format!("good{number}")).collect();
     let services = try_join_all(
-        names.iter().map(async |name| Service::create(&cluster, &namespace.name, &named(name)?).await),
+        names
+            .iter()
+            .map(async |name| Service::create(&cluster, &namespace.name, &named(EXAMPLE, name)?).await),
     )
     .await?;
     for service in &services {
@@ -115,7 +112,7 @@ async fn others_keep_their_pace_and_each_poisoned_service_says_what_is_wrong() -
 
 async fn poison(cluster: &Cluster, namespace: &Namespace) -> Result<Vec<Service>> {
     let mut made = Vec::new();
-    for service in [named("panics")?, named("hangs")?, large()?] {
+    for service in [named(EXAMPLE, "panics")?, named(EXAMPLE, "hangs")?, large()?] {
         made.push(Service::create(cluster, &namespace.name, &service).await?);
     }
     Ok(made)

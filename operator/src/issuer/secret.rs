@@ -12,7 +12,7 @@ use kube::{Api, ResourceExt};
 use render::{Kind, Problem};
 use serde_json::json;
 
-use super::{Case, Certificate, Content, Plan, SecretValues, pair, seconds, text};
+use super::{Case, Certificate, Content, Plan, SecretValues, pair, text};
 use crate::{
     cache::{ProvidedNote, SecretNote},
     compare::{Digest, digest},
@@ -133,7 +133,7 @@ impl Source<'_> {
             ca_bundle,
             again: until,
             status: Some(TlsStatus {
-                not_after: seconds(leaf.not_after),
+                not_after: Some(render::whole_seconds(leaf.not_after)),
                 renew_at: None,
                 serial: Some(leaf.serial.clone()),
                 issuer: Some(format!("secret/{}", self.name)),

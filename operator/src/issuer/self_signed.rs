@@ -6,7 +6,7 @@ use render::Problem;
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::{Case, Certificate, Content, Plan, SecretValues, pair, seconds, third};
+use super::{Case, Certificate, Content, Plan, SecretValues, pair, third};
 use crate::{
     cache::SecretNote,
     compare::{Digest, digest},
@@ -146,8 +146,8 @@ fn expected(case: &Case<'_>, ca: &Ca) -> Digest {
 
 fn status(case: &Case<'_>, ca: &Ca, leaf: &Leaf) -> TlsStatus {
     TlsStatus {
-        not_after: seconds(leaf.not_after),
-        renew_at: seconds(renew_at(case.service, leaf)),
+        not_after: Some(render::whole_seconds(leaf.not_after)),
+        renew_at: Some(render::whole_seconds(renew_at(case.service, leaf))),
         serial: Some(leaf.serial.clone()),
         issuer: Some(format!("selfSigned/{}", ca.id)),
     }
