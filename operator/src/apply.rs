@@ -82,6 +82,9 @@ pub async fn apply(
     }
     prune(pass, &wanted).await?;
     applied.deployment = deployment(pass);
+    let note = pass.ctx.cache.note(Kind::Deployment, &pass.key.namespace, &pass.key.name);
+    applied.deployment_is_settled =
+        applied.deployment.as_ref().is_some_and(|d| note.version == (d.uid(), d.resource_version()));
     Ok(applied)
 }
 

@@ -5,7 +5,7 @@ use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Kind, meta, whole_seconds,
+    Applied, Kind, meta, whole_seconds,
     workload::{RESTARTED_AT, restarted_at},
 };
 
@@ -74,18 +74,22 @@ impl Change {
 /// The ledger and the revision that it has come to, from what status says and what the Deployment shows.
 pub(crate) fn ledger(
     old: &HardenedServiceStatus,
-    deployment: Option<&Deployment>,
+    applied: &Applied,
     now: Timestamp,
 ) -> (Vec<Restart>, Option<i64>) {
     let mut entries = old.restarts.clone();
-    let Some((deployment, newest)) = deployment.and_then(|d| Some((d, revision(d)?))) else {
-        return (entries, old.revision);
-    };
+    let Some(deployment) = &applied.deployment else { return (entries, old.revision) };
+    let known = old.revision.filter(|_| is_same(old, deployment));
+    let Some(newest) = revision(deployment) else { return (entries, known) };
     let change = Change::of(deployment);
-    let known = |at: &Time| is_entered(&entries, at) || is_noted(change.as_ref(), at);
-    let mut by_hand = restarted_at(deployment).filter(|at| !known(at));
+    let is_old = |at: &Time| is_entered(&entries, at) || is_noted(change.as_ref(), at);
+    let mut by_hand = restarted_at(deployment).filter(|at| !is_old(at));
     let ours = change.filter(|c| c.template == digest(deployment));
-    let from = match (old.revision.filter(|_| is_same(old, deployment)), &ours) {
+    if ours.is_none() && by_hand.is_none() && !applied.deployment_is_settled {
+        // Somebody else's template, maybe an attack: its cause is known when it is restored, or found to be in order.
+        return (entries, known);
+    }
+    let from = match (known, &ours) {
         (Some(known), _) => known,
         // The first revision is no restart.
         (None, Some(change)) => change.after.max(1),

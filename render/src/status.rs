@@ -44,6 +44,8 @@ pub struct Applied {
     pub outcomes: Vec<Outcome>,
     /// The Deployment as the server has it, when it is ours.
     pub deployment: Option<Deployment>,
+    /// Whether exactly this version of it was found or made as the spec asks.
+    pub deployment_is_settled: bool,
     /// The certificate that the TLS Secret holds.
     pub tls: Option<TlsStatus>,
     /// Why there is no certificate, or why the old one stays.
@@ -79,7 +81,7 @@ pub fn status(
             ..old
         };
     }
-    let (restarts, revision) = restarts::ledger(&old, applied.deployment.as_ref(), now);
+    let (restarts, revision) = restarts::ledger(&old, applied, now);
     HardenedServiceStatus {
         observed_generation: service.metadata.generation,
         conditions,

@@ -13,6 +13,7 @@ const THEN: i64 = 1_800_000_000;
 struct World {
     service: HardenedService,
     deployment: Deployment,
+    settled: bool,
     now: i64,
 }
 
@@ -29,7 +30,7 @@ impl World {
             "spec": {"selector": {}, "template": {"spec": {"containers": [{"name": "app", "image": "a"}]}}}
         }))
         .unwrap();
-        Self { service, deployment, now: THEN }
+        Self { service, deployment, settled: true, now: THEN }
     }
 
     /// With the first revision, which is no restart.
@@ -81,6 +82,7 @@ impl World {
         let applied = Applied {
             outcomes: vec![outcome],
             deployment: Some(self.deployment.clone()),
+            deployment_is_settled: self.settled,
             ..Applied::default()
         };
         let first = status(&self.service, &applied, &Facts::default(), self.time());
@@ -156,6 +158,21 @@ fn an_attack_that_is_undone_is_two_revisions_however_they_are_seen() {
         assert_eq!(world.causes(), [(2, RestartCause::DriftReverted), (3, RestartCause::DriftReverted)]);
         assert!(world.ledger().iter().all(|entry| entry.2.ends_with("image=a")));
     }
+}
+
+#[test]
+fn an_attack_that_is_not_undone_yet_waits_for_its_cause() {
+    let mut world = World::running();
+    world.settled = false;
+    world.image("evil");
+    world.revision(2);
+    world.look();
+    assert_eq!(world.ledger(), []);
+    world.write(RestartCause::DriftReverted, "a");
+    world.look();
+    world.revision(3);
+    world.look();
+    assert_eq!(world.causes(), [(2, RestartCause::DriftReverted), (3, RestartCause::DriftReverted)]);
 }
 
 #[test]

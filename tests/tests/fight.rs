@@ -86,7 +86,8 @@ async fn a_number_that_a_tool_sets_again_and_again_is_restored_less_and_less_oft
     let applied = tool.1.load(Ordering::Relaxed);
     drop(tool);
     let seen = audit.since(mark).await?.by(OPERATOR).within(&namespace.name);
-    let writes = seen.clone().resource("deployments").writes().only(|request| request.code < 300);
+    let tried = seen.clone().resource("deployments").writes();
+    let writes = tried.clone().only(|request| request.code < 300);
     let status = seen.clone().subresource("hardenedservices", "status").writes();
     let asked = seen.clone().resource("deployments").dry_runs().only(|request| request.code < 300);
     eprintln!(
@@ -97,7 +98,8 @@ async fn a_number_that_a_tool_sets_again_and_again_is_restored_less_and_less_oft
     );
     // Five at once, then after 10 s and after 20 s more.
     assert!(applied > 12 && (5..=7).contains(&writes.count()), "{applied} applied: {writes}");
-    assert!(asked.count() <= writes.count() + 4, "{asked}");
+    // Each write is asked first, also one that loses a race; so is each wait, once.
+    assert!(asked.count() <= tried.count() + 4, "{asked}");
     // Whether the pods are complete changes with each flip.
     assert!(status.count() <= 2 * writes.count() + 6, "{status}");
     assert_eq!(events(&cluster, &service).await?, 1);
