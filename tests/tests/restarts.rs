@@ -84,7 +84,6 @@ async fn counted(operator: &Operator) -> Result<Vec<String>> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "soak: not yet seen to pass beside everything else"]
 async fn each_revision_is_entered_once_with_its_cause_and_a_new_operator_enters_none() -> Result<()> {
     let cluster = Cluster::get().await?;
     let namespace = cluster.namespace("ledger").await?;
@@ -138,7 +137,6 @@ async fn each_revision_is_entered_once_with_its_cause_and_a_new_operator_enters_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "soak: not yet seen to pass beside everything else"]
 async fn what_changed_while_no_operator_ran_is_entered_when_one_runs() -> Result<()> {
     let cluster = Cluster::get().await?;
     let namespace = cluster.namespace("away").await?;
@@ -168,7 +166,6 @@ async fn what_changed_while_no_operator_ran_is_entered_when_one_runs() -> Result
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "soak: not yet seen to pass beside everything else"]
 async fn an_operator_that_dies_right_after_it_changed_the_pods_leaves_their_cause_behind() -> Result<()> {
     let cluster = Cluster::get().await?;
     let namespace = cluster.namespace("dies").await?;
