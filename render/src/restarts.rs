@@ -79,8 +79,11 @@ pub(crate) fn ledger(
 ) -> (Vec<Restart>, Option<i64>) {
     let mut entries = old.restarts.clone();
     let Some(deployment) = &applied.deployment else { return (entries, old.revision) };
+    let newest = revision(deployment);
     let known = old.revision.filter(|_| is_same(old, deployment));
-    let Some(newest) = revision(deployment) else { return (entries, known) };
+    // A new Deployment has the first revision or will have it: said at once, its number costs no write of its own.
+    let known = known.or_else(|| newest.is_none_or(|newest| newest == 1).then_some(1));
+    let Some(newest) = newest else { return (entries, known) };
     let change = Change::of(deployment);
     let is_old = |at: &Time| is_entered(&entries, at) || is_noted(change.as_ref(), at);
     let mut by_hand = restarted_at(deployment).filter(|at| !is_old(at));

@@ -117,6 +117,20 @@ fn the_first_revision_is_no_restart() {
 }
 
 #[test]
+fn the_number_of_the_first_revision_costs_no_write_of_its_own() {
+    let mut world = World::new();
+    world.look();
+    let before = world.service.status.clone();
+    for settled in [false, true] {
+        world.settled = settled;
+        world.revision(1);
+        world.look();
+        assert_eq!(world.service.status, before);
+    }
+    assert_eq!(before.unwrap().revision, Some(1));
+}
+
+#[test]
 fn a_change_of_the_spec_is_entered_when_its_revision_is_there_and_not_before() {
     let mut world = World::running();
     world.write(RestartCause::SpecChanged, "b");
