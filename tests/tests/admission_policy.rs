@@ -133,6 +133,7 @@ fn fields(secret: &str) -> Vec<(&'static str, Value)> {
             "spec.rateLimits.store.redis.secretRef.name",
             json!({"rateLimits": {"store": {"redis": {"secretRef": {"name": secret, "key": "url"}}}}}),
         ),
+        ("spec.tls.issuer.secret.name", json!({"tls": {"issuer": {"secret": {"name": secret}}}})),
     ]
 }
 
@@ -208,16 +209,16 @@ async fn as_many_secrets_as_a_service_can_name_are_all_checked() -> Result<()> {
         &json!({
             "workload": {"imagePullSecrets": pulled.iter().map(|name| json!({"name": name})).collect::<Vec<_>>()},
             "rateLimits": {"store": {"redis": {"secretRef": {"name": "store", "key": "url"}}}},
+            "tls": {"issuer": {"secret": {"name": "certificate"}}},
         }),
     );
     author.may_read("volumes", &mounted).await?;
     author.may_read("pulled", &pulled).await?;
-    author
-        .until_create(&most, |answer| {
-            answer.as_ref().is_err_and(|m| m.contains("spec.rateLimits.store.redis.secretRef.name"))
-        })
-        .await?;
     author.may_read("store", &["store".into()]).await?;
+    let last =
+        |answer: &Result<(), String>| answer.as_ref().is_err_and(|m| m.contains("Secret certificate in"));
+    author.until_create(&most, last).await?;
+    author.may_read("certificate", &["certificate".into()]).await?;
     author.until_create(&most, Result::is_ok).await?;
     Ok(())
 }
