@@ -29,12 +29,16 @@ done
 [[ -z ${failed:-} ]] || die "a long test failed"
 
 # Tests print what they saw as lines that begin with SOAK.
-summary=docs/evidence/soak.md
-((!$#)) || summary=/dev/stdout
-{
+summary() {
     printf '# What the long tests saw\n\n'
-    printf 'Commit `%s`, command `make soak`, %s cores.\n' "$(git rev-parse --short=12 HEAD)" "$(nproc)"
+    printf 'Commit `%s`, command `%s`, %s cores.\n' "$(git rev-parse --short=12 HEAD)" \
+        "$( (($#)) && echo "hack/soak.sh $*" || echo make soak)" "$(nproc)"
     sed -nE -e 's/^RUN (.*)/\n## `\1`\n/p' -e 's/^(test .*)?SOAK (.*)/- \2/p' \
         -e 's/^test result: ok\. ([0-9]+) passed.* in (.*)$/- \1 passed in \2/p' "$log"
-} >"$summary"
-note "written to $summary"
+}
+if (($#)); then
+    summary "$@"
+else
+    summary >docs/evidence/soak.md
+    note "docs/evidence/soak.md written"
+fi
