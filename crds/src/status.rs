@@ -25,7 +25,7 @@ pub struct HardenedServiceStatus {
     /// Where the service answers.
     #[schemars(length(max = 300))]
     pub url: Option<String>,
-    /// Pods that the Deployment has.
+    /// Pods that the Deployment has, or had before somebody deleted it.
     pub replicas: Option<i32>,
     /// Label selector of the pods, for the scale subresource.
     #[schemars(length(max = 256))]

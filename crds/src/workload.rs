@@ -114,7 +114,7 @@ pub struct Workload {
     /// Run in a user namespace (`hostUsers: false`); needs runc 1.2 and a recent kernel on every node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_namespaces: Option<bool>,
-    /// A `PodDisruptionBudget`.
+    /// How many pods a drain may take away. Default: one at a time when there are two or more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disruption: Option<Disruption>,
     /// Volumes to mount.

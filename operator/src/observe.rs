@@ -41,6 +41,7 @@ pub fn observe(ctx: &Context, service: &HardenedService, key: &Key) -> Observed 
     let facts = Facts {
         settings: ctx.settings.clone(),
         allowed_hosts: namespace.allowed_hosts.unwrap_or_default(),
+        live_replicas: live_replicas(ctx, service, key),
         ..Facts::default()
     };
     let mut mounted = render::referenced_secrets(service).into_iter();
@@ -48,6 +49,12 @@ pub fn observe(ctx: &Context, service: &HardenedService, key: &Key) -> Observed 
         .find(|(field, name)| *field != render::PROVIDED_CERTIFICATE && labelled(ctx, key, name).is_none())
         .map(|(field, name)| not_allowed(field, &name, key));
     Observed { facts, not_allowed }
+}
+
+fn live_replicas(ctx: &Context, service: &HardenedService, key: &Key) -> Option<i32> {
+    let live = ctx.cache.get(Kind::Deployment, &key.namespace, &key.name)?;
+    let replicas = live.data.pointer("/spec/replicas").filter(|_| is_ours(&live.metadata, service))?;
+    replicas.as_i64().and_then(|replicas| replicas.try_into().ok())
 }
 
 /// A Secret that its owner lets this service use: metadata only.

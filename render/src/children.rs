@@ -29,7 +29,7 @@ pub struct Children {
     pub deployment: Deployment,
     /// Their address.
     pub service: Service,
-    /// Only with `spec.workload.disruption`.
+    /// For two pods or more, or with `spec.workload.disruption`.
     pub pod_disruption_budget: Option<PodDisruptionBudget>,
     /// Only with `spec.workload.autoscaling`.
     pub horizontal_pod_autoscaler: Option<HorizontalPodAutoscaler>,

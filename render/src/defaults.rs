@@ -16,6 +16,8 @@ pub const SCRATCH_SIZE: &str = "64Mi";
 pub const GRACE_SECONDS: i64 = 45;
 /// Seconds before SIGTERM in which the endpoint leaves every proxy; below the smallest grace period (10).
 pub const PRE_STOP_SECONDS: i64 = 5;
+/// Pods that a drain may take away at once.
+pub const MAX_UNAVAILABLE: i32 = 1;
 /// Fewest pods of an autoscaler.
 pub const MIN_REPLICAS: i32 = 2;
 /// Target mean CPU use of an autoscaler, in percent.

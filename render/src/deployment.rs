@@ -15,14 +15,14 @@ use crate::{
     container::container,
     defaults,
     meta::{self, Component},
-    scheduling, security, some, volumes,
+    replicas, scheduling, security, some, volumes,
 };
 
 pub fn deployment(service: &HardenedService, facts: &Facts) -> Deployment {
     Deployment {
         metadata: meta::named_as_service(service, Component::Workload),
         spec: DeploymentSpec {
-            replicas: Some(replicas(service)),
+            replicas: Some(replicas::at_creation(service, facts)),
             selector: meta::selector(service),
             // A new pod is ready before an old one goes.
             strategy: Some(DeploymentStrategy {
@@ -41,20 +41,6 @@ pub fn deployment(service: &HardenedService, facts: &Facts) -> Deployment {
             ..DeploymentSpec::default()
         },
         ..Deployment::default()
-    }
-}
-
-/// Whether the spec sets the number of pods. Otherwise the live number counts once the Deployment exists: it belongs
-/// to whoever scales.
-pub fn replicas_are_fixed(service: &HardenedService) -> bool {
-    service.spec.workload.replicas.is_some() && service.spec.workload.autoscaling.is_none()
-}
-
-fn replicas(service: &HardenedService) -> i32 {
-    let workload = &service.spec.workload;
-    match &workload.autoscaling {
-        Some(autoscaling) => autoscaling.min_replicas.unwrap_or(defaults::MIN_REPLICAS),
-        None => workload.replicas.unwrap_or_else(|| defaults::replicas(service.spec.environment)),
     }
 }
 

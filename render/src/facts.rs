@@ -15,6 +15,8 @@ pub struct Facts {
     pub ca_bundle: String,
     /// Value of the pod template's annotation `hardened.dev/restart-hash`.
     pub restart_hash: String,
+    /// Pods that the live Deployment asks for, when there is one.
+    pub live_replicas: Option<i32>,
 }
 
 /// Settings of the platform that reach the children.

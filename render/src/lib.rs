@@ -18,6 +18,7 @@ mod probes;
 mod quantity;
 mod redis;
 mod references;
+mod replicas;
 mod restarts;
 mod scheduling;
 mod security;
@@ -29,10 +30,10 @@ mod volumes;
 mod workload;
 
 pub use children::{Body, Child, Children, Kind, SecretPlan};
-pub use deployment::replicas_are_fixed;
 pub use facts::{Facts, Peer, Settings};
 pub use meta::child_name;
 pub use references::{PROVIDED_CERTIFICATE, provided_certificate, referenced_secrets};
+pub use replicas::replicas_are_fixed;
 pub use restarts::Change;
 pub use status::{Applied, Outcome, Problem, status};
 pub use tls_secret::tls_secret;
@@ -51,7 +52,7 @@ pub fn desired(service: &HardenedService, facts: &Facts) -> Children {
         tls_secret: tls_secret::tls_secret(service),
         deployment: deployment::deployment(service, facts),
         service: service::service(service),
-        pod_disruption_budget: pod_disruption_budget::pod_disruption_budget(service),
+        pod_disruption_budget: pod_disruption_budget::pod_disruption_budget(service, facts),
         horizontal_pod_autoscaler: horizontal_pod_autoscaler::horizontal_pod_autoscaler(service),
     }
 }

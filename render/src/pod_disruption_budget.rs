@@ -6,14 +6,24 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
-use crate::meta::{self, Component};
+use crate::{
+    Facts, defaults,
+    meta::{self, Component},
+    replicas,
+};
 
-pub fn pod_disruption_budget(service: &HardenedService) -> Option<PodDisruptionBudget> {
-    let disruption = service.spec.workload.disruption.as_ref()?;
+/// A limit on pods that are away, never on those that must stay: that one blocks every drain as soon as there are no
+/// more pods than it asks for. For a single pod there is nothing to spread over time.
+pub fn pod_disruption_budget(service: &HardenedService, facts: &Facts) -> Option<PodDisruptionBudget> {
+    let max_unavailable = match &service.spec.workload.disruption {
+        Some(disruption) => disruption.max_unavailable,
+        None if replicas::expected(service, facts) >= 2 => defaults::MAX_UNAVAILABLE,
+        None => return None,
+    };
     Some(PodDisruptionBudget {
         metadata: meta::named_as_service(service, Component::Workload),
         spec: Some(PodDisruptionBudgetSpec {
-            max_unavailable: Some(IntOrString::Int(disruption.max_unavailable)),
+            max_unavailable: Some(IntOrString::Int(max_unavailable)),
             selector: Some(meta::selector(service)),
             // A pod that is not ready anyway must not keep a node from being drained.
             unhealthy_pod_eviction_policy: Some("AlwaysAllow".into()),

@@ -87,14 +87,19 @@ pub fn status(
         conditions,
         children: applied.outcomes.iter().map(child).collect(),
         url: Some(hosts::url(service, facts)),
-        replicas: applied
-            .deployment
-            .as_ref()
-            .map(|d| d.status.as_ref().and_then(|s| s.replicas).unwrap_or(0)),
+        replicas: replicas(applied.deployment.as_ref(), old.replicas),
         selector: Some(format!("{SERVICE_LABEL}={}", service.name_any())),
         tls: applied.tls.clone(),
         restarts,
         revision,
+    }
+}
+
+/// A Deployment that is being deleted loses its pods before it goes; the next one is to have as many as it had.
+fn replicas(deployment: Option<&Deployment>, before: Option<i32>) -> Option<i32> {
+    match deployment.filter(|d| d.metadata.deletion_timestamp.is_none()) {
+        Some(live) => Some(live.status.as_ref().and_then(|status| status.replicas).unwrap_or(0)),
+        None => before,
     }
 }
 

@@ -75,6 +75,7 @@ fn facts() -> Facts {
         allowed_hosts: vec!["*.example.com".into()],
         ca_bundle: "-----BEGIN CERTIFICATE-----\nof the operator's CA\n-----END CERTIFICATE-----\n".into(),
         restart_hash: "v1:key:hmac".into(),
+        live_replicas: None,
     }
 }
 

@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, process::Command};
 use crds::{HardenedService, SERVICE_LABEL};
 use kube::ResourceExt;
 use proptest::prelude::*;
-use render::{Body, Facts, desired, hosts, referenced_secrets, replicas_are_fixed};
+use render::{Body, Facts, desired, hosts, referenced_secrets};
 use serde_json::{Value, json};
 
 proptest! {
@@ -134,19 +134,6 @@ proptest! {
         let reported: BTreeSet<_> = reported.map(|(_, name)| name).filter(|name| *name != ours).collect();
         prop_assert_eq!(mounted, reported);
         prop_assert!(!pod.to_string().contains("secretKeyRef"));
-    }
-
-    #[test]
-    fn replicas_follow_the_spec_or_a_default(service in arbitrary::service()) {
-        let workload = &service.spec.workload;
-        let expected = match (&workload.autoscaling, workload.replicas) {
-            (Some(autoscaling), _) => autoscaling.min_replicas.unwrap_or(2),
-            (None, Some(replicas)) => replicas,
-            (None, None) if service.spec.environment.as_str() == "development" => 1,
-            (None, None) => 2,
-        };
-        prop_assert_eq!(&deployment(&service)["spec"]["replicas"], &json!(expected));
-        prop_assert_eq!(replicas_are_fixed(&service), workload.replicas.is_some());
     }
 
     #[test]

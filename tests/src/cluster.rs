@@ -134,6 +134,13 @@ impl Cluster {
         client_with(config)
     }
 
+    /// A client of the administrator that does the same: a refusal by 429, for example, is an answer.
+    pub fn client_without_retry(&self) -> Result<Client> {
+        let mut config = self.config.clone();
+        config.default_retry = false;
+        client_with(config)
+    }
+
     /// A fresh namespace, onboarded for hosts below `example.com`.
     pub async fn namespace(&self, prefix: &str) -> Result<Namespace> {
         self.onboarded(prefix, "*.example.com").await

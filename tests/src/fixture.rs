@@ -201,6 +201,19 @@ impl Service {
         }
         Ok(service)
     }
+
+    /// Waits until the `PodDisruptionBudget` has this `maxUnavailable`, or until there is none.
+    pub async fn until_budget(&self, most: Option<i64>) -> Result<()> {
+        let found = async || {
+            let live = self.child(Kind::PodDisruptionBudget, &self.name).await?;
+            anyhow::Ok(live.and_then(|live| live["spec"]["maxUnavailable"].as_i64()))
+        };
+        wait_until(MADE_LIMIT, &format!("a budget of {most:?}"), async || match found().await {
+            Ok(found) if found == most => Look::Done(()),
+            other => Look::NotYet(format!("{other:?}")),
+        })
+        .await
+    }
 }
 
 fn is_made(service: &HardenedService) -> bool {

@@ -55,9 +55,15 @@ async fn an_optional_part_that_is_removed_takes_its_child_along_and_no_other() -
     let cluster = Cluster::get().await?;
     let _operator = Operator::start(&cluster).await?;
     let namespace = cluster.namespace("prune").await?;
-    let service = make(&cluster, &namespace.name, "autoscaling").await?;
-    let parts = [("autoscaling", Kind::HorizontalPodAutoscaler), ("disruption", Kind::PodDisruptionBudget)];
-    for (field, kind) in parts {
+    // A single pod has a budget only when the spec asks for one.
+    let parts = [
+        ("autoscaling", "autoscaling", Kind::HorizontalPodAutoscaler),
+        ("minimal-development", "disruption", Kind::PodDisruptionBudget),
+    ];
+    for (example, field, kind) in parts {
+        let service = make(&cluster, &namespace.name, example).await?;
+        service.patch(&json!({"spec": {"workload": {"disruption": {"maxUnavailable": 2}}}})).await?;
+        service.made().await?;
         let mut expected = service.children().await?;
         expected.retain(|(k, _)| *k != kind);
         let pods = |children: &[(Kind, Value)]| {
@@ -114,7 +120,9 @@ async fn prune_leaves_objects_of_others_alone_whatever_they_are_called() -> Resu
     }
     let service = Service::create(&cluster, &namespace.name, &example).await?;
     service.until_reason("NameConflict").await?;
-    service.patch(&json!({"spec": {"workload": {"autoscaling": null, "disruption": null}}})).await?;
+    service
+        .patch(&json!({"spec": {"workload": {"autoscaling": null, "disruption": null, "replicas": 1}}}))
+        .await?;
     service.made().await?;
     let autoscaler = service.child(Kind::HorizontalPodAutoscaler, &name).await?;
     assert!(autoscaler.is_none(), "the child itself was not pruned: {autoscaler:?}");
