@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use crds::HardenedService;
 use kube::ResourceExt;
 use kube::api::{Api, DynamicObject, PostParams};
-use kube::core::{ApiResource, GroupVersionKind};
+use kube::core::ApiResource;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use render::{Body, Child, Facts, desired};
@@ -73,30 +73,6 @@ async fn every_child_of_random_services_comes_back_as_it_was_sent() -> Result<()
             let back = post(&api, &sent, true).await.with_context(shown)?;
             assert_eq!(differences(&sent, &comparable(back), ""), "", "{kind} of {}", shown());
         }
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn pods_of_random_services_are_admitted_where_pod_security_is_restricted() -> Result<()> {
-    let cluster = Cluster::get().await?;
-    let namespace = cluster.foreign_namespace("restricted").await?;
-    let pods = api(&cluster, &namespace, &ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "Pod")));
-    for service in random_services(&namespace) {
-        let children = desired(&service, &Facts::default());
-        let template = children.deployment.spec.template;
-        let mut pod =
-            json!({"apiVersion": "v1", "kind": "Pod", "metadata": template.metadata, "spec": template.spec});
-        pod["metadata"]["name"] = json!("pod");
-        // These name objects that are not there.
-        for absent in ["serviceAccountName", "serviceAccount", "priorityClassName"] {
-            pod["spec"].as_object_mut().context("no spec")?.remove(absent);
-        }
-        post(&pods, &pod, true).await.with_context(|| pod.to_string())?;
-        pod["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = json!(true);
-        let refusal =
-            post(&pods, &pod, true).await.err().context("a pod that is not restricted was admitted")?;
-        ensure!(format!("{refusal:#}").contains("violates PodSecurity"), "{refusal:#}");
     }
     Ok(())
 }
