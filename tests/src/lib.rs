@@ -3,6 +3,7 @@
 
 pub mod apiserver;
 pub mod audit;
+pub mod bench;
 pub mod certificate;
 pub mod cgroups;
 pub mod cluster;
@@ -12,6 +13,7 @@ pub mod doctor;
 pub mod drift;
 pub mod etcd;
 pub mod fault;
+pub mod figures;
 pub mod fixture;
 pub mod gobuild;
 pub mod home;

@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use testbed::lifecycle;
 use testbed::state::{Flavour, State};
-use testbed::{doctor, image, parts, previous, process, users};
+use testbed::{bench, doctor, image, parts, previous, process, users};
 
 /// A real Kubernetes for tests and for the demo, built from pinned sources.
 #[derive(Parser)]
@@ -42,6 +42,18 @@ enum Command {
     Doctor,
     /// Build the operator that an upgrade starts from; it needs the repository's history.
     Previous,
+    /// Measure what services cost, on control planes of its own, and print a table. Needs a release build of the operator.
+    Bench {
+        /// How often services are created.
+        #[arg(long, default_value_t = 3)]
+        runs: usize,
+        /// How many at once.
+        #[arg(long, default_value_t = 100)]
+        services: usize,
+        /// Numbers of services at which memory is measured, rising.
+        #[arg(long, value_delimiter = ',', default_value = "600,1000")]
+        many: Vec<usize>,
+    },
     /// Stop it when its last user is gone.
     #[command(hide = true)]
     Watch,
@@ -81,6 +93,9 @@ async fn run(command: Command) -> Result<()> {
         Command::Doctor => doctor(&state),
         Command::Status => status(&state),
         Command::Previous => previous::build().map(drop),
+        Command::Bench { runs, services, many } => {
+            say(&bench::run(&bench::Plan { runs, services, many }).await?)
+        }
         Command::Watch => users::watch(&state),
     }
 }

@@ -126,9 +126,31 @@ pub fn wait_gone(pid: i32) -> Result<()> {
 /// The kernel's start time of a living process; together with the id it names one process for good, so a
 /// process id that was given to somebody else is never killed.
 pub fn birth(pid: i32) -> Option<u64> {
+    let fields = stat(pid)?;
+    if matches!(&**fields.first()?, "Z" | "X") { None } else { fields.get(19)?.parse().ok() }
+}
+
+/// CPU time that a process has used, its own and the kernel's for it.
+pub fn cpu(pid: i32) -> Result<Duration> {
+    // Linux counts in hundredths of a second here, whatever its clock is.
+    let ticks =
+        |fields: &[String]| Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?);
+    let ticks =
+        stat(pid).as_deref().and_then(ticks).with_context(|| format!("read the CPU time of {pid}"))?;
+    Ok(Duration::from_millis(10 * ticks))
+}
+
+/// Memory of a process that is in RAM, in KiB.
+pub fn resident(pid: i32) -> Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"));
+    Ok(line.context("no resident memory")?.trim().parse()?)
+}
+
+/// What /proc says of a process, from its state on.
+fn stat(pid: i32) -> Option<Vec<String>> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let fields: Vec<_> = stat.get(stat.rfind(')')? + 2..)?.split(' ').collect();
-    if matches!(*fields.first()?, "Z" | "X") { None } else { fields.get(19)?.parse().ok() }
+    Some(stat.get(stat.rfind(')')? + 2..)?.split_whitespace().map(str::to_owned).collect())
 }
 
 /// The process id in a file `PID START`, if that very process still lives.

@@ -1,0 +1,265 @@
+//! What services cost the operator and the API server: requests, writes, CPU, memory, time. Each run has a control
+//! plane of its own and a release build of the operator. It measures and judges nothing.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use crds::{ChildState, HardenedService};
+use futures::{StreamExt, TryStreamExt};
+use kube::api::{ListParams, PostParams, WatchEvent, WatchParams};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+
+use crate::audit::{Audit, Mark, Requests};
+use crate::cluster::{Cluster, Namespace};
+use crate::fixture::{self, OPERATOR};
+use crate::operator::{Operator, Options};
+use crate::private::PrivateTestbed;
+use crate::progress::Progress;
+use crate::wait::{Look, wait_until};
+use crate::{figures, install, process};
+
+/// Services are spread over so many namespaces, as many teams would have them.
+const NAMESPACES: usize = 10;
+/// Requests of the one who creates them that are under way at once.
+const AT_ONCE: usize = 50;
+/// The operator has nothing to do any more when it has looked at no service for so long.
+const QUIET: Duration = Duration::from_secs(3);
+const LIMIT: Duration = Duration::from_mins(5);
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// How often services are created on a fresh control plane.
+    pub runs: usize,
+    /// How many at once.
+    pub services: usize,
+    /// Numbers of services at which memory is measured, rising, in one more run.
+    pub many: Vec<usize>,
+}
+
+/// What one creation of many services took.
+#[derive(Clone, Debug)]
+pub struct Created {
+    /// How many services.
+    pub services: usize,
+    /// Until every child of the last one was applied, from the first request on.
+    pub time: Duration,
+    /// CPU of the operator until it had nothing more to do.
+    pub cpu: Duration,
+    /// Requests of the operator, watches included, its Lease aside.
+    pub requests: usize,
+    /// Those of them that changed something, events aside.
+    pub writes: usize,
+    /// Those of them that were events.
+    pub events: usize,
+    /// Resident memory afterwards, in KiB.
+    pub resident: u64,
+}
+
+/// What a restart with so many services took.
+#[derive(Clone, Debug)]
+pub struct Restarted {
+    /// How many services.
+    pub services: usize,
+    /// Pages of lists.
+    pub lists: usize,
+    /// Watches opened.
+    pub watches: usize,
+    /// Reads of TLS Secrets.
+    pub secrets: usize,
+    /// Everything else, its Lease aside.
+    pub others: usize,
+    /// Those of all that changed something, events included.
+    pub writes: usize,
+}
+
+impl Restarted {
+    /// All of them.
+    pub fn requests(&self) -> usize {
+        self.lists + self.watches + self.secrets + self.others
+    }
+}
+
+/// One control plane with an operator, and what it has to do.
+struct Bench {
+    // Dropped in this order: the operator before the cluster.
+    operator: Operator,
+    namespaces: Vec<Namespace>,
+    cluster: Cluster,
+    audit: Audit,
+    shape: HardenedService,
+    made: usize,
+    _testbed: PrivateTestbed,
+}
+
+/// Measures everything; gives a table in Markdown.
+pub async fn run(plan: &Plan) -> Result<String> {
+    let progress = Progress::start();
+    let mut created = Vec::new();
+    let mut restarted = Vec::new();
+    for number in 1..=plan.runs {
+        let mut bench = Bench::start().await?;
+        created.push(bench.create(plan.services).await?);
+        progress.step(&format!("run {number} of {}: {:?}", plan.runs, created[number - 1]));
+        restarted.push(bench.restart().await?);
+        progress.step(&format!("restart: {:?}", restarted[number - 1]));
+    }
+    let mut grown = Vec::new();
+    if !plan.many.is_empty() {
+        let mut bench = Bench::start().await?;
+        for many in &plan.many {
+            let more = many.checked_sub(bench.made).context("the numbers must rise")?;
+            grown.push((*many, bench.create(more).await?.resident));
+            progress.step(&format!("{many} services: {} MiB", grown[grown.len() - 1].1 / 1024));
+        }
+        restarted.push(bench.restart().await?);
+        progress.step(&format!("restart: {:?}", restarted[restarted.len() - 1]));
+    }
+    let children = fixture::wanted(&shape()?).len();
+    Ok(figures::table(children, &created, &restarted, &grown))
+}
+
+/// A service with every child that there can be today.
+fn shape() -> Result<HardenedService> {
+    let mut shape = fixture::example("studio")?;
+    shape.spec.workload.autoscaling =
+        serde_json::from_value(json!({"minReplicas": 2, "maxReplicas": 10})).context("autoscaling")?;
+    Ok(shape)
+}
+
+impl Bench {
+    async fn start() -> Result<Self> {
+        let testbed = PrivateTestbed::new()?;
+        testbed.run(&["up", "--control-plane"])?;
+        let cluster = Cluster::of(&testbed).await?;
+        let installed = cluster.clone();
+        tokio::task::spawn_blocking(move || install::install(&installed)).await??;
+        let audit = cluster.audit().context("no audit log")?;
+        let mut namespaces = Vec::new();
+        for _ in 0..NAMESPACES {
+            namespaces.push(cluster.namespace("bench").await?);
+        }
+        let operator = Operator::start_with(&cluster, Options::default()).await?;
+        let bench =
+            Self { operator, namespaces, cluster, audit, shape: shape()?, made: 0, _testbed: testbed };
+        bench.rest().await?;
+        Ok(bench)
+    }
+
+    /// Creates so many more services at once and waits until all are applied and the operator rests.
+    async fn create(&mut self, more: usize) -> Result<Created> {
+        let numbers = self.made..self.made + more;
+        let services: Vec<_> = numbers.map(|number| self.service(number)).collect();
+        let (mark, cpu) = (self.audit.mark().await?, process::cpu(self.operator.pid())?);
+        let everywhere = Api::<HardenedService>::all(self.cluster.client.clone());
+        let from = everywhere.list_metadata(&ListParams::default().limit(1)).await?.metadata;
+        let from = from.resource_version.context("a list without a version")?;
+        let start = Instant::now();
+        let create = futures::stream::iter(services.iter().map(Ok::<_, anyhow::Error>))
+            .try_for_each_concurrent(AT_ONCE, async |service| {
+                let namespace = service.namespace().unwrap_or_default();
+                let api = Api::<HardenedService>::namespaced(self.cluster.client.clone(), &namespace);
+                api.create(&PostParams::default(), service).await?;
+                Ok(())
+            });
+        let names = services.iter().map(ResourceExt::name_any).collect();
+        let applied = self.until_applied(&everywhere, &from, names);
+        tokio::time::timeout(LIMIT, async { tokio::try_join!(create, applied) }).await??;
+        let time = start.elapsed();
+        self.made += more;
+        self.rest().await?;
+        let seen = self.seen(mark).await?;
+        Ok(Created {
+            services: more,
+            time,
+            cpu: process::cpu(self.operator.pid())?.saturating_sub(cpu),
+            requests: seen.count(),
+            events: seen.clone().only(|request| request.resource == "events").count(),
+            writes: seen.writes().count(),
+            resident: process::resident(self.operator.pid())?,
+        })
+    }
+
+    fn service(&self, number: usize) -> HardenedService {
+        let mut service = self.shape.clone();
+        service.metadata.name = Some(format!("bench-{number}"));
+        service.metadata.namespace = Some(self.namespaces[number % NAMESPACES].name.clone());
+        service
+    }
+
+    /// Waits until status says of each of these that all its children are applied.
+    async fn until_applied(
+        &self,
+        api: &Api<HardenedService>,
+        from: &str,
+        mut names: BTreeSet<String>,
+    ) -> Result<()> {
+        let children = fixture::wanted(&self.shape).len();
+        let mut events = api.watch(&WatchParams::default().timeout(290), from).await?.boxed();
+        while !names.is_empty() {
+            let event = events.try_next().await?.context("the watch ended")?;
+            let (WatchEvent::Added(service) | WatchEvent::Modified(service)) = event else { continue };
+            let status = service.status.clone().unwrap_or_default();
+            let applied = status.children.iter().filter(|child| child.state == ChildState::Applied).count();
+            if applied == children {
+                names.remove(&service.name_any());
+            }
+        }
+        Ok(())
+    }
+
+    /// Restarts the operator and waits until it has looked at everything.
+    async fn restart(&mut self) -> Result<Restarted> {
+        self.operator.stop().await?;
+        let mark = self.audit.mark().await?;
+        self.operator.restart().await?;
+        self.rest().await?;
+        let looked = passes(&self.operator).await?;
+        ensure!(looked >= self.made, "only {looked} passes over {} services", self.made);
+        let seen = self.seen(mark).await?;
+        let secret = |name: &str| name.starts_with("bench-");
+        let secrets = seen.clone().verb("get").resource("secrets").only(|get| secret(&get.name)).count();
+        let [lists, watches] = ["list", "watch"].map(|verb| seen.clone().verb(verb).count());
+        Ok(Restarted {
+            services: self.made,
+            lists,
+            watches,
+            secrets,
+            others: seen.count() - lists - watches - secrets,
+            writes: seen.only(|request| request.is_write() && !request.is_dry_run()).count(),
+        })
+    }
+
+    /// What the operator has asked since then. Its Lease goes by the clock, not by the services.
+    async fn seen(&self, mark: Mark) -> Result<Requests> {
+        Ok(self.audit.since(mark).await?.by(OPERATOR).only(|request| request.resource != "leases"))
+    }
+
+    /// Waits until the operator has looked at no service for a moment.
+    async fn rest(&self) -> Result<()> {
+        let last = Cell::new((Instant::now(), 0));
+        wait_until(LIMIT, "the operator to rest", async || {
+            // Seldom, because the operator's answers are its CPU too.
+            tokio::time::sleep(QUIET / 10).await;
+            match passes(&self.operator).await {
+                Ok(now) if now != last.get().1 => last.set((Instant::now(), now)),
+                Ok(_) if last.get().0.elapsed() > QUIET => return Look::Done(()),
+                Ok(_) => {}
+                Err(error) => return Look::NotYet(error.to_string()),
+            }
+            Look::NotYet(format!("{} passes", last.get().1))
+        })
+        .await
+    }
+}
+
+/// How many passes the operator has made, by its own count.
+async fn passes(operator: &Operator) -> Result<usize> {
+    let (_, text) = operator.get("/metrics").await?;
+    let lines = text.lines().filter(|line| line.starts_with("hardened_operator_reconciles_total"));
+    let counts = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok());
+    Ok(counts.sum())
+}
