@@ -58,6 +58,10 @@ pub enum Reason {
     Suspended,
     /// The namespace is not onboarded; a platform admin runs `kubectl hardened onboard`.
     NamespaceNotOnboarded,
+    /// The operator lacks a right; a platform admin restores what the message names.
+    PermissionDenied,
+    /// The installed `CustomResourceDefinition` is older than the operator; a platform admin upgrades it.
+    CrdOutdated,
     /// An object of that name belongs to somebody else; delete or rename it, or let `spec.adopt` take it over.
     NameConflict,
     /// A field that cannot be changed differs; delete the child, the operator makes it anew.
@@ -96,6 +100,8 @@ impl Reason {
             Self::Progressing => "Progressing",
             Self::Suspended => "Suspended",
             Self::NamespaceNotOnboarded => "NamespaceNotOnboarded",
+            Self::PermissionDenied => "PermissionDenied",
+            Self::CrdOutdated => "CrdOutdated",
             Self::NameConflict => "NameConflict",
             Self::ImmutableField => "ImmutableField",
             Self::FieldFight => "FieldFight",
@@ -118,6 +124,8 @@ impl Reason {
         matches!(
             self,
             Self::NamespaceNotOnboarded
+                | Self::PermissionDenied
+                | Self::CrdOutdated
                 | Self::NameConflict
                 | Self::ImmutableField
                 | Self::FieldFight

@@ -35,17 +35,20 @@ async fn livez() -> HttpResponse {
 
 /// Ready is a leader whose lists have arrived, and whoever stands by for one. A lost CA does not take the operator out of
 /// service: what runs is still guarded.
+/// Nor does a refused list, besides that of the services: the rest works, and this names what is missing.
 async fn readyz(view: web::Data<View>) -> HttpResponse {
     let (ready, body) = match view.phase() {
         Phase::Starting => (false, "starting\n".into()),
         Phase::Standby(holder) => (true, format!("standby: {holder} leads\n")),
         Phase::Unable(why) => (false, format!("{why}\n")),
-        Phase::Leading { pending, ca } => {
-            let missing = pending.missing();
+        Phase::Leading { watches, ca } => {
+            let missing = watches.missing();
             let lists =
                 if missing.is_empty() { "ok".into() } else { format!("waiting for {}", missing.join(", ")) };
             let ca = if ca { "ok" } else { "lost" };
-            (missing.is_empty(), format!("lists: {lists}\nca: {ca}\n"))
+            let denied = watches.denied().into_iter().map(|refusal| format!("denied: {refusal}\n"));
+            let body = format!("lists: {lists}\nca: {ca}\n{}", denied.collect::<String>());
+            (missing.is_empty() && watches.sees_services(), body)
         }
     };
     if ready { HttpResponse::Ok().body(body) } else { HttpResponse::ServiceUnavailable().body(body) }

@@ -12,6 +12,7 @@ use crate::{
     drift,
     error::Error,
     events::{Happening, Severity},
+    refusal::Refusal,
     write::{Writer, object, params},
 };
 
@@ -108,6 +109,9 @@ impl Writer<'_> {
             // It changed or went meanwhile; the next pass asks again.
             Err(kube::Error::Api(s)) if s.is_conflict() || s.is_not_found() => {
                 return Ok("which changes it".into());
+            }
+            Err(kube::Error::Api(s)) if let Some(refusal) = Refusal::of(&s) => {
+                return Ok(format!("which the operator may not ask: {refusal}"));
             }
             Err(kube::Error::Api(s)) => format!("which the API server refuses: {}", s.message),
             Err(error) => return Err(error.into()),

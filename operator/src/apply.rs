@@ -60,10 +60,13 @@ pub async fn apply(
     if matches!(&certificate.plan, Plan::Content(content) if content.replaces_own) {
         expect_change(pass);
     }
-    let mut hold = observed.not_allowed.clone();
+    let mut hold = blind(pass, Kind::Secret).or_else(|| observed.not_allowed.clone());
     let wanted: Vec<(Kind, String)> = children.iter().map(|c| (c.kind, c.name.clone())).collect();
     for child in children {
         let mut outcome = match &child.body {
+            _ if let Some(problem) = blind(pass, child.kind) => {
+                Writer { pass, child: &child }.failed(None, problem)
+            }
             Body::Secret(plan) => secret(pass, &child, plan, certificate).await?,
             Body::Object(desired) if child.kind == Kind::Deployment => match &hold {
                 Some(why) => held(pass, &child, desired, why).await?,
@@ -80,7 +83,7 @@ pub async fn apply(
         outcome.problem = outcome.problem.or_else(|| pass.ctx.fights.problem(&pass.object(&child), pass.now));
         applied.outcomes.push(outcome);
     }
-    prune(pass, &wanted).await?;
+    applied.outcomes.extend(prune(pass, &wanted).await?);
     applied.deployment = deployment(pass);
     let note = pass.ctx.cache.note(Kind::Deployment, &pass.key.namespace, &pass.key.name);
     applied.deployment_is_settled =
@@ -207,14 +210,26 @@ fn json(secret: &Secret) -> Value {
     serde_json::to_value(secret).unwrap_or_default()
 }
 
-/// Deletes what is ours and not wanted any more, with uid and resourceVersion (V5).
-async fn prune(pass: &Pass<'_>, wanted: &[(Kind, String)]) -> Result<(), Error> {
+/// Why nothing is known of a kind: without its watch the operator would write blindly.
+fn blind(pass: &Pass<'_>, kind: Kind) -> Option<Problem> {
+    let (ctx, namespace) = (pass.ctx, &pass.key.namespace);
+    let refusal = match kind {
+        Kind::Secret => ctx.cache.refused_secrets(namespace),
+        _ => ctx.watches.refusal(kind.as_str(), namespace),
+    };
+    refusal.map(|refusal| refusal.problem())
+}
+
+/// Deletes what is ours and not wanted any more, with uid and resourceVersion (V5). Gives what the server refused.
+async fn prune(pass: &Pass<'_>, wanted: &[(Kind, String)]) -> Result<Vec<Outcome>, Error> {
+    let mut refused = Vec::new();
     for (kind, live) in pass.ctx.cache.of(pass.key) {
         let unwanted = !wanted.iter().any(|(k, name)| *k == kind && *name == live.name_any());
-        if unwanted && is_ours(&live.metadata, pass.service) && live.metadata.deletion_timestamp.is_none() {
+        let here = is_ours(&live.metadata, pass.service) && live.metadata.deletion_timestamp.is_none();
+        if unwanted && here && blind(pass, kind).is_none() {
             let child = Child { kind, name: live.name_any(), body: Body::Object(Value::Null) };
-            Writer { pass, child: &child }.delete(&live).await?;
+            refused.extend(Writer { pass, child: &child }.delete(&live).await?);
         }
     }
-    Ok(())
+    Ok(refused)
 }

@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{ResourceExt, core::DynamicObject};
 use render::Kind;
 
-use crate::{adopt::Offer, compare::Digest, pki::Leaf};
+use crate::{adopt::Offer, compare::Digest, pki::Leaf, refusal::Refusal};
 
 /// A service by namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,15 +92,15 @@ pub struct Namespace {
 }
 
 /// State of the watch on a namespace's Secrets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Secrets {
     /// The list has not arrived yet.
     #[default]
     Unknown,
     /// The list is complete.
     Known,
-    /// The API server refuses the list: the RoleBinding is missing.
-    Denied,
+    /// The API server refuses the list (the RoleBinding is missing) or the watch.
+    Denied(Refusal),
 }
 
 impl Cache {
@@ -210,6 +210,19 @@ impl Cache {
         let before = entry.clone();
         change(entry);
         *entry != before
+    }
+
+    /// Why the Secrets of a namespace are not seen.
+    pub fn refused_secrets(&self, namespace: &str) -> Option<Refusal> {
+        match &self.read().namespaces.get(namespace)?.secrets {
+            Secrets::Denied(refusal) => Some(refusal.clone()),
+            Secrets::Known | Secrets::Unknown => None,
+        }
+    }
+
+    /// Names of all that are known.
+    pub fn namespaces(&self) -> Vec<String> {
+        self.read().namespaces.keys().cloned().collect()
     }
 
     /// Forgets a namespace.

@@ -18,8 +18,7 @@ use kube::{
         reflector::{self, ObjectRef},
     },
 };
-use render::{Kind, Problem, Settings};
-use tokio::task::JoinSet;
+use render::{Problem, Settings};
 
 use crate::{
     Context, Run,
@@ -35,7 +34,7 @@ use crate::{
     report::report_blocked,
     turns::Turns,
     view::View,
-    watch::{self, Guarded, Pending, Queue},
+    watch::{self, Guarded, Queue, Watches},
 };
 
 /// A pass that takes longer is given up, so that a service that hangs keeps its turn no longer than this (B3).
@@ -76,23 +75,20 @@ pub async fn serve(
         keys: Arc::new(keys),
         cache: Cache::default(),
         services: store.clone(),
+        watches: Arc::new(Watches::new(&term.args.namespaces)),
+        crd: crate::crd::Installed::default(),
         written: std::sync::Mutex::default(),
+        unwritten: std::sync::Mutex::default(),
         turns: Turns::new(term.args.concurrency.into()),
         backoff: Backoff::default(),
         metrics: term.view.metrics.clone(),
         fights: crate::fight::Fights::default(),
     });
     let (sender, requests) = mpsc::unbounded();
-    let (queue, pending) = (Queue(sender), Pending::new());
-    let mut watches = JoinSet::new();
-    watches.spawn(watch::services(ctx.clone(), queue.clone(), pending.clone(), writer));
-    watches.spawn(watch::namespaces(ctx.clone(), queue.clone(), pending.clone(), store.clone()));
-    for kind in Kind::ALL.into_iter().filter(|k| *k != Kind::Secret) {
-        watches.spawn(watch::children(ctx.clone(), queue.clone(), pending.clone(), kind));
-    }
-    term.view.lead(pending.clone(), ca);
+    let mut watches = watch::start(&ctx, &Queue(sender), &term.args.namespaces, writer);
+    term.view.lead(ctx.watches.clone(), ca);
     tokio::select! {
-        () = pending.done() => tracing::info!("every list has arrived"),
+        () = ctx.watches.done() => tracing::info!("every list has arrived or was refused"),
         () = stop.clone() => return Ok(()),
     }
     watches.spawn(end_turns(ctx.clone(), stop.clone()));

@@ -6,7 +6,7 @@ use crds::Reason;
 use kube::core::Status;
 use render::Problem;
 
-use crate::gate::Closed;
+use crate::{gate::Closed, refusal::Refusal};
 
 /// An error that ends a pass; the queue tries again with backoff.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +87,10 @@ impl Error {
 }
 
 /// What the server's refusal of a child means for the user. A 403 has at least four meanings (V9, V10).
-pub fn problem(status: &Status, kind: render::Kind, namespace: &str) -> Problem {
+pub fn problem(status: &Status, kind: render::Kind) -> Problem {
+    if let Some(refusal) = Refusal::of(status) {
+        return refusal.problem();
+    }
     let has_cause =
         |cause: &str| status.details.as_ref().is_some_and(|d| d.causes.iter().any(|c| c.reason == cause));
     let message = &status.message;
@@ -95,15 +98,6 @@ pub fn problem(status: &Status, kind: render::Kind, namespace: &str) -> Problem 
         Reason::QuotaExceeded
     } else if status.is_forbidden() && has_cause("NamespaceTerminating") {
         Reason::Progressing
-    } else if status.is_forbidden() && message.contains(" cannot ") {
-        // RBAC words its refusals `User "x" cannot create resource "y"`; policies and quota do not.
-        return Problem {
-            reason: Reason::NamespaceNotOnboarded,
-            message: format!(
-                "the operator may not write {} objects in namespace {namespace}; run: kubectl hardened onboard {namespace}",
-                kind.as_str()
-            ),
-        };
     } else if status.is_forbidden() || status.is_invalid() || matches!(status.code, 400 | 413) {
         Reason::Refused
     } else {

@@ -1,6 +1,12 @@
 //! Kubernetes events about a service. Equal ones are counted up, different notes stay apart.
 
-use std::{collections::HashMap, sync::Mutex};
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use crds::{HardenedService, MANAGER, Reason};
 use k8s_openapi::{
@@ -16,6 +22,8 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
 };
 
+use crate::refusal::Refusal;
+
 /// Equal events within this time are one event with a count.
 const WINDOW: SignedDuration = SignedDuration::from_mins(6);
 
@@ -25,6 +33,7 @@ pub struct Events {
     client: Client,
     instance: String,
     recent: Mutex<HashMap<String, (Timestamp, i32)>>,
+    denied: AtomicBool,
 }
 
 /// Kind of event.
@@ -51,7 +60,7 @@ pub struct Happening<'a> {
 impl Events {
     /// Events reported by this instance.
     pub fn new(client: Client, instance: String) -> Self {
-        Self { client, instance, recent: Mutex::default() }
+        Self { client, instance, recent: Mutex::default(), denied: AtomicBool::default() }
     }
 
     /// Publishes one event. A failure is logged and never stops a pass: in a namespace that is being deleted, for
@@ -72,13 +81,35 @@ impl Events {
         };
         match result {
             Err(kube::Error::Api(s)) if s.is_already_exists() => {}
-            Err(error) => tracing::debug!(%error, reason = happening.reason, "event not written"),
-            Ok(()) => {}
+            Err(error) => {
+                // The next one like it is the first that anybody sees.
+                self.recent().remove(&name);
+                self.failed(&error, happening.reason);
+            }
+            Ok(()) => self.denied.store(false, Ordering::Relaxed),
         }
     }
 
+    /// A missing right is worth a warning, once: no status tells of it.
+    fn failed(&self, error: &kube::Error, reason: &str) {
+        let refusal = match error {
+            kube::Error::Api(status) => Refusal::of(status),
+            _ => None,
+        };
+        match refusal {
+            Some(refusal) if !self.denied.swap(true, Ordering::Relaxed) => {
+                tracing::warn!(%refusal, "events are not written");
+            }
+            _ => tracing::debug!(%error, reason, "event not written"),
+        }
+    }
+
+    fn recent(&self) -> MutexGuard<'_, HashMap<String, (Timestamp, i32)>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn count(&self, name: &str, now: Timestamp) -> i32 {
-        let mut recent = self.recent.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut recent = self.recent();
         recent.retain(|_, (at, _)| now.duration_since(*at) < WINDOW);
         let entry = recent.entry(name.to_owned()).or_insert((now, 0));
         *entry = (now, entry.1 + 1);

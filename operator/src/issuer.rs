@@ -21,6 +21,7 @@ use crate::{
     error::Error,
     observe::TlsSecret,
     pki::{IssueReason, Leaf, Pair},
+    refusal::Refusal,
 };
 
 /// What an issuer decides from.
@@ -100,9 +101,36 @@ impl<'a> Issuer<'a> {
 
     /// Decides about the certificate.
     pub async fn certificate(&self, case: &Case<'_>) -> Result<Certificate, Error> {
-        match self {
+        if let Some(refusal) = case.ctx.cache.refused_secrets(&case.key.namespace) {
+            return Ok(self.unread(case, &refusal));
+        }
+        let certificate = match self {
             Self::SelfSigned => self_signed::certificate(case).await,
             Self::Secret(name) => secret::Source { case, name }.certificate().await,
+        };
+        match certificate {
+            // An issuer asks the API server for nothing but Secrets.
+            Err(Error::Api(error)) if let Some(refusal) = Refusal::of_error(&error) => {
+                Ok(self.unread(case, &refusal))
+            }
+            other => other,
+        }
+    }
+
+    /// Without a sight of the TLS Secret it is neither written nor trusted.
+    fn unread(&self, case: &Case<'_>, refusal: &Refusal) -> Certificate {
+        Certificate {
+            found: TlsSecret::Absent,
+            plan: Plan::Leave { trusted: false },
+            expected: Digest::default(),
+            ca_bundle: match self {
+                Self::SelfSigned => case.ctx.keys.bundle.clone(),
+                Self::Secret(name) => secret::Source { case, name }.published_bundle(),
+            },
+            again: None,
+            status: case.service.status.as_ref().and_then(|status| status.tls.clone()),
+            problem: Some(refusal.problem()),
+            warning: None,
         }
     }
 }

@@ -9,6 +9,7 @@ mod cache;
 mod check;
 mod compare;
 mod controller;
+mod crd;
 mod drift;
 mod error;
 mod events;
@@ -28,6 +29,7 @@ mod ownership;
 mod pki;
 mod provided_certificate;
 mod reconcile;
+mod refusal;
 mod report;
 mod run;
 #[cfg(debug_assertions)]
@@ -60,7 +62,11 @@ pub struct Context {
     keys: Arc<keys::Keys>,
     cache: cache::Cache,
     services: Store<watch::Guarded>,
+    watches: Arc<watch::Watches>,
+    crd: crd::Installed,
     written: Mutex<HashMap<cache::Key, Arc<HardenedService>>>,
+    /// Statuses that were not written, as they were told elsewhere.
+    unwritten: Mutex<HashMap<cache::Key, compare::Digest>>,
     turns: Arc<turns::Turns>,
     backoff: backoff::Backoff,
     metrics: Arc<metrics::Metrics>,
@@ -90,7 +96,12 @@ impl Context {
 
     fn forget(&self, key: &cache::Key) {
         self.written().remove(key);
+        self.unwritten().remove(key);
         self.backoff.clear(key);
+    }
+
+    fn unwritten(&self) -> MutexGuard<'_, HashMap<cache::Key, compare::Digest>> {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The watch has caught up with our write.
@@ -104,12 +115,11 @@ impl Context {
         }
     }
 
-    fn services_of(&self, namespace: &str) -> Vec<cache::Key> {
+    /// The services of one namespace, or of all.
+    fn services_in(&self, namespace: Option<&str>) -> Vec<cache::Key> {
         let all = self.services.state();
-        let keys = all
-            .iter()
-            .map(|s| cache::Key { namespace: s.namespace().unwrap_or_default(), name: s.name_any() });
-        keys.filter(|k| k.namespace == namespace).collect()
+        let keys = all.iter().map(|s| key_of(&**s));
+        keys.filter(|k| namespace.is_none_or(|n| k.namespace == n)).collect()
     }
 }
 

@@ -23,6 +23,10 @@ pub struct Metrics {
     pub restarts: Family<Cause, Counter>,
     /// Services known.
     pub services: Gauge,
+    /// Watches that the API server refuses.
+    pub watches_denied: Gauge,
+    /// Status writes that the API server refused for want of the right.
+    pub statuses_denied: Counter,
     /// 1 while this instance leads, otherwise 0.
     pub leader: Gauge,
 }
@@ -79,6 +83,8 @@ impl Default for Metrics {
             certificates: Family::default(),
             restarts: Family::default(),
             services: Gauge::default(),
+            watches_denied: Gauge::default(),
+            statuses_denied: Counter::default(),
             leader: Gauge::default(),
         };
         let registry = &mut metrics.registry;
@@ -89,6 +95,16 @@ impl Default for Metrics {
         registry.register("certificates_issued", "Certificates issued", metrics.certificates.clone());
         registry.register("restarts", "Restarts of workloads", metrics.restarts.clone());
         registry.register("services", "HardenedServices known", metrics.services.clone());
+        registry.register(
+            "watches_denied",
+            "Watches that the API server refuses",
+            metrics.watches_denied.clone(),
+        );
+        registry.register(
+            "statuses_denied",
+            "Status writes that the API server refused",
+            metrics.statuses_denied.clone(),
+        );
         registry.register("leader", "1 while this instance leads", metrics.leader.clone());
         metrics
     }

@@ -14,11 +14,15 @@ use crate::{
     compare::Rules,
     error::Error,
     issuer::{Certificate, Plan},
-    key_of, mint, observe, report,
+    key_of, mint, observe,
+    report::{self, Written},
+    watch::NAMESPACES,
 };
 
 /// A full look without an event, in case one was lost. It costs no request.
 const RESYNC: Duration = Duration::from_mins(10);
+/// How soon a status that may not be written is tried again.
+const UNWRITTEN: Duration = Duration::from_secs(15);
 /// A foreign object under a child's name is not watched: this is how soon its going is noticed.
 const RETRY: Duration = Duration::from_secs(10);
 
@@ -40,16 +44,19 @@ pub async fn reconcile(service: Arc<HardenedService>, ctx: &Context) -> Result<N
     let now = Timestamp::now();
     let service = ctx.newest(service);
     let key = key_of(&*service);
-    // Children go with the owner; making one anew now would only race with the garbage collector.
-    let Some(namespace) = ctx.cache.namespace(&key.namespace).filter(|n| !n.terminating) else {
-        return Ok(Next::Change);
+    let unseen = ctx.watches.refusal(NAMESPACES, &key.namespace);
+    let namespace = match ctx.cache.namespace(&key.namespace) {
+        None if unseen.is_none() => return Ok(Next::Change),
+        namespace => namespace.unwrap_or_default(),
     };
-    if service.metadata.deletion_timestamp.is_some() {
+    // Children go with the owner; making one anew now would only race with the garbage collector.
+    if namespace.terminating || service.metadata.deletion_timestamp.is_some() {
         return Ok(Next::Change);
     }
-    if let Some(problem) = blocked(&service, &namespace, &key, now) {
-        report::report_blocked(ctx, &service, problem, now).await?;
-        return Ok(Next::After(until_resumed(&service, now)));
+    let problem = ctx.crd.problem().or_else(|| unseen.map(|refusal| refusal.problem()));
+    if let Some(problem) = problem.or_else(|| blocked(&service, &namespace, &key, now)) {
+        let written = report::report_blocked(ctx, &service, problem, now).await?;
+        return Ok(again(Next::After(until_resumed(&service, now)), &written));
     }
     if namespace.secrets == Secrets::Unknown {
         return Ok(Next::Change);
@@ -62,23 +69,37 @@ pub async fn reconcile(service: Arc<HardenedService>, ctx: &Context) -> Result<N
         tolerated_annotations: &facts.settings.tolerated_annotations,
     };
     let pass = Pass { ctx, service: &service, key: &key, rules, now };
-    let applied = apply::apply(&pass, children, &observed, &certificate).await?;
-    report::report(ctx, &service, render::status(&service, &applied, &facts, now)).await?;
-    Ok(match (next(&applied, &certificate, now), ctx.fights.wake(&key, now)) {
+    let applied = Box::pin(apply::apply(&pass, children, &observed, &certificate)).await?;
+    let written = report::report(ctx, &service, render::status(&service, &applied, &facts, now)).await?;
+    let next = match (next(&applied, &certificate, now), ctx.fights.wake(&key, now)) {
         (Next::After(pause), Some(wake)) => Next::After(pause.min(wake)),
         (next, _) => next,
-    })
+    };
+    Ok(again(next, &written))
+}
+
+/// No watch tells when the right to write the status comes back.
+fn again(next: Next, written: &Written) -> Next {
+    match (next, written) {
+        (Next::After(wait), Written::Denied) => Next::After(wait.min(UNWRITTEN)),
+        (next, _) => next,
+    }
 }
 
 /// What keeps the operator from working on the service at all.
 fn blocked(service: &HardenedService, namespace: &Namespace, key: &Key, now: Timestamp) -> Option<Problem> {
     let onboard = format!("a platform admin runs: kubectl hardened onboard {}", key.namespace);
-    if namespace.allowed_hosts.is_none() || namespace.secrets == Secrets::Denied {
-        let what = if namespace.allowed_hosts.is_none() {
-            format!("has no annotation {}", crds::ALLOWED_HOSTS_ANNOTATION)
-        } else {
-            "does not grant the operator its Secrets (RoleBinding hardened-operator)".to_owned()
-        };
+    let lacks = match &namespace.secrets {
+        _ if namespace.allowed_hosts.is_none() => {
+            Some(format!("has no annotation {}", crds::ALLOWED_HOSTS_ANNOTATION))
+        }
+        // Nothing at all was granted; a right that is missing beside others is the children's problem.
+        Secrets::Denied(refusal) if refusal.verb == "list" => Some(format!(
+            "does not grant the operator its Secrets (RoleBinding hardened-operator): it may not {refusal}"
+        )),
+        _ => None,
+    };
+    if let Some(what) = lacks {
         let message = format!("namespace {} {what}; {onboard}", key.namespace);
         return Some(Problem { reason: Reason::NamespaceNotOnboarded, message });
     }

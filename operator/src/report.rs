@@ -11,20 +11,32 @@ use serde_json::json;
 
 use crate::{
     Context,
+    compare::digest,
     error::Error,
     events::{Happening, Severity, severity},
-    metrics,
+    key_of, metrics,
+    refusal::Refusal,
 };
+
+/// What became of a status.
+pub enum Written {
+    /// It is there, or the next pass brings it.
+    Done,
+    /// The operator may not write it.
+    Denied,
+    /// It would do harm.
+    Withheld,
+}
 
 /// Writes the status if it differs from the live one.
 pub async fn report(
     ctx: &Context,
     service: &HardenedService,
     status: HardenedServiceStatus,
-) -> Result<(), Error> {
+) -> Result<Written, Error> {
     let old = service.status.as_ref();
     if old == Some(&status) {
-        return Ok(());
+        return Ok(Written::Done);
     }
     let namespace = service.namespace().unwrap_or_default();
     let api: Api<HardenedService> = Api::namespaced(ctx.client.clone(), &namespace);
@@ -33,12 +45,41 @@ pub async fn report(
     match api.patch_status(&service.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
         Ok(written) => ctx.remember(written),
         // Gone, or changed meanwhile: the watch brings the next pass.
-        Err(kube::Error::Api(s)) if s.is_not_found() || s.is_conflict() => return Ok(()),
+        Err(kube::Error::Api(s)) if s.is_not_found() || s.is_conflict() => return Ok(Written::Done),
+        Err(kube::Error::Api(s)) if let Some(refusal) = Refusal::of(&s) => {
+            ctx.metrics.statuses_denied.inc();
+            tell(ctx, service, &status, &refusal.problem()).await;
+            return Ok(Written::Denied);
+        }
         Err(error) => return Err(error.into()),
     }
+    ctx.unwritten().remove(&key_of(service));
     count_restarts(ctx, old, &status);
     announce(ctx, service, old, &status).await;
-    Ok(())
+    Ok(Written::Done)
+}
+
+/// Tells of a status that is not written, because under an older definition that would take fields from the service.
+pub async fn withhold(ctx: &Context, service: &HardenedService, status: &HardenedServiceStatus) -> Written {
+    let message = "the status is not written: with it the service would lose what the older definition hides";
+    let why = Problem { reason: Reason::CrdOutdated, message: message.into() };
+    tell(ctx, service, status, &why).await;
+    Written::Withheld
+}
+
+/// Where the status cannot tell, the log and an event do, once for each change.
+async fn tell(ctx: &Context, service: &HardenedService, status: &HardenedServiceStatus, why: &Problem) {
+    let Some(ready) = find(status, ConditionType::Ready) else { return };
+    let Problem { reason, message } = why;
+    let text = digest(&json!([message, ready.status, ready.reason, ready.message]));
+    if ctx.unwritten().insert(key_of(service), text) == Some(text) {
+        return;
+    }
+    tracing::error!(why = message, ready = ready.status, reason = ready.reason, "status not written");
+    let note = format!("{message}. Ready would be {} ({}): {}", ready.status, ready.reason, ready.message);
+    let happening =
+        Happening { severity: Severity::Warning, reason: reason.as_str(), action: "Report", note };
+    ctx.events.publish(service, happening).await;
 }
 
 /// Reports a problem that keeps the service from being worked on; the rest of the status stays.
@@ -47,9 +88,13 @@ pub async fn report_blocked(
     service: &HardenedService,
     problem: Problem,
     now: Timestamp,
-) -> Result<(), Error> {
+) -> Result<Written, Error> {
     let applied = Applied { blocked: Some(problem), ..Applied::default() };
-    report(ctx, service, render::status(service, &applied, &Facts::default(), now)).await
+    let status = render::status(service, &applied, &Facts::default(), now);
+    if ctx.crd.hides_some_of(service) {
+        return Ok(withhold(ctx, service, &status).await);
+    }
+    report(ctx, service, status).await
 }
 
 /// An entry counts when it is first written: what status had before was counted then, maybe by another operator.
@@ -68,9 +113,6 @@ async fn announce(
     old: Option<&HardenedServiceStatus>,
     new: &HardenedServiceStatus,
 ) {
-    let find = |status: &HardenedServiceStatus, type_: ConditionType| {
-        status.conditions.iter().find(|c| c.type_ == type_.as_str()).cloned()
-    };
     let changed = |type_: ConditionType, same: fn(&Condition, &Condition) -> bool| {
         let (before, now) = (old.and_then(|old| find(old, type_)), find(new, type_)?);
         (!before.is_some_and(|before| same(&before, &now))).then_some(now)
@@ -91,6 +133,10 @@ async fn announce(
             Happening { severity, reason: &now.reason, action: "Reconcile", note: now.message.clone() };
         ctx.events.publish(service, happening).await;
     }
+}
+
+fn find(status: &HardenedServiceStatus, type_: ConditionType) -> Option<Condition> {
+    status.conditions.iter().find(|c| c.type_ == type_.as_str()).cloned()
 }
 
 fn reason(name: &str) -> Option<Reason> {

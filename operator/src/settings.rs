@@ -51,6 +51,10 @@ pub struct Run {
     /// The operator's own namespace: its CA and HMAC keys live there.
     #[arg(long, env = "HARDENED_NAMESPACE", default_value = "hardened-system")]
     pub namespace: String,
+    /// Namespaces whose services are worked on, comma-separated. Left out: all, for which the operator needs rights on
+    /// the whole cluster.
+    #[arg(long, env = "HARDENED_NAMESPACES", value_name = "NAMES", value_delimiter = ',')]
+    pub namespaces: Vec<String>,
     /// Address of /livez, /readyz and /metrics (plain HTTP).
     #[arg(long, env = "HARDENED_ADMIN_BIND", default_value = "0.0.0.0:8080")]
     pub admin_bind: SocketAddr,

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::{lease::Wait, metrics::Metrics, watch::Pending};
+use crate::{lease::Wait, metrics::Metrics, watch::Watches};
 
 /// Shared by the admin server and the terms.
 #[derive(Default)]
@@ -24,8 +24,8 @@ pub enum Phase {
     Unable(String),
     /// It leads.
     Leading {
-        /// Lists that have not arrived yet.
-        pending: Pending,
+        /// How far its watches are.
+        watches: Arc<Watches>,
         /// Whether the CA is there.
         ca: bool,
     },
@@ -60,9 +60,9 @@ impl View {
     }
 
     /// This instance leads.
-    pub fn lead(&self, pending: Pending, ca: bool) {
+    pub fn lead(&self, watches: Arc<Watches>, ca: bool) {
         self.metrics.leader.set(1);
-        *self.lock() = Phase::Leading { pending, ca };
+        *self.lock() = Phase::Leading { watches, ca };
     }
 
     /// It does not any more.

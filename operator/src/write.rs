@@ -50,9 +50,11 @@ impl Writer<'_> {
                 Ok(self.done(live, Some(digest(desired))))
             }
             Err(kube::Error::Api(s)) if s.is_already_exists() => {
-                match self.api().get_opt(&self.child.name).await? {
-                    None => Ok(self.refused(None, None)),
-                    Some(live) => self.settle(live, desired).await,
+                match self.api().get_opt(&self.child.name).await {
+                    Ok(None) => Ok(self.refused(None, None)),
+                    Ok(Some(live)) => self.settle(live, desired).await,
+                    Err(kube::Error::Api(s)) => Ok(self.refused(Some(&s), None)),
+                    Err(error) => Err(error.into()),
                 }
             }
             Err(kube::Error::Api(s)) => Ok(self.refused(Some(&s), None)),
@@ -84,9 +86,11 @@ impl Writer<'_> {
                 Err(kube::Error::Api(s)) => return Ok(self.refused(Some(&s), uid)),
                 Err(error) => return Err(error.into()),
             }
-            match self.api().get_opt(&self.child.name).await? {
-                Some(again) => live = again,
-                None => return Box::pin(self.create(desired)).await,
+            match self.api().get_opt(&self.child.name).await {
+                Ok(Some(again)) => live = again,
+                Ok(None) => return Box::pin(self.create(desired)).await,
+                Err(kube::Error::Api(s)) => return Ok(self.refused(Some(&s), live.uid())),
+                Err(error) => return Err(error.into()),
             }
         }
         let ours = is_ours(&live.metadata, self.pass.service);
@@ -160,21 +164,24 @@ impl Writer<'_> {
         }
         let before = compare::json(live);
         let target = compare::target(self.child.kind, &before, desired, self.pass.rules);
-        self.delete(live).await?;
+        if let Some(refused) = self.delete(live).await? {
+            return Ok(refused);
+        }
         self.report_drift(&before, &compare::paths(&essence(&before), &essence(&target))).await;
         Box::pin(self.create(desired)).await
     }
 
-    /// DELETE of exactly this version of exactly this object.
-    pub async fn delete(&self, live: &DynamicObject) -> Result<(), Error> {
+    /// DELETE of exactly this version of exactly this object; gives an outcome only when the server refuses.
+    pub async fn delete(&self, live: &DynamicObject) -> Result<Option<Outcome>, Error> {
         let preconditions = Preconditions { uid: live.uid(), resource_version: live.resource_version() };
         let params = DeleteParams::background().preconditions(preconditions);
         match self.api().delete(&self.child.name, &params).await {
-            Err(kube::Error::Api(s)) if s.is_not_found() || s.is_conflict() => Ok(()),
+            Err(kube::Error::Api(s)) if s.is_not_found() || s.is_conflict() => Ok(None),
+            Err(kube::Error::Api(s)) => Ok(Some(self.refused(Some(&s), live.uid()))),
             Err(error) => Err(error.into()),
             Ok(_) => {
                 self.count("delete");
-                Ok(())
+                Ok(None)
             }
         }
     }
@@ -203,9 +210,9 @@ impl Writer<'_> {
 
     /// The server's refusal, or (without one) a race that was lost too often.
     fn refused(&self, status: Option<&Status>, uid: Option<String>) -> Outcome {
-        let (kind, namespace) = (self.child.kind, &self.pass.key.namespace);
+        let kind = self.child.kind;
         let problem = match status {
-            Some(status) => problem(status, kind, namespace),
+            Some(status) => problem(status, kind),
             None => Problem {
                 reason: Reason::ApiError,
                 message: format!(
@@ -215,6 +222,14 @@ impl Writer<'_> {
                 ),
             },
         };
+        self.failed(uid, problem)
+    }
+
+    /// A child that is left as it is. Status keeps its uid: without the owner reference nothing else tells that it is ours.
+    pub fn failed(&self, uid: Option<String>, problem: Problem) -> Outcome {
+        let known = self.pass.service.status.iter().flat_map(|s| &s.children);
+        let mut known = known.filter(|c| c.kind == self.child.kind.as_str() && c.name == self.child.name);
+        let uid = uid.or_else(|| known.find_map(|c| c.uid.clone()));
         self.outcome(uid, ChildState::Failed, Some(problem))
     }
 

@@ -34,6 +34,8 @@ pub struct Request {
     pub user: String,
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`.
     pub verb: String,
+    /// API group; empty for the core.
+    pub group: String,
     /// Plural name; empty for a path that is no resource.
     pub resource: String,
     /// `status`, `scale` and so on; empty for the object itself.
@@ -197,8 +199,9 @@ struct User {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct Object {
+    api_group: String,
     resource: String,
     subresource: String,
     namespace: String,
@@ -219,10 +222,11 @@ impl Line {
         } else {
             self.stage != "ResponseStarted"
         };
-        let Object { resource, subresource, namespace, name } = self.object_ref;
+        let Object { api_group, resource, subresource, namespace, name } = self.object_ref;
         counts.then(|| Request {
             user: self.impersonated_user.unwrap_or(self.user).username,
             verb: self.verb,
+            group: api_group,
             resource,
             subresource,
             namespace,

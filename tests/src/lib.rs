@@ -34,6 +34,7 @@ pub mod progress;
 pub mod provided;
 pub mod registry;
 pub mod release;
+pub mod rights;
 pub mod state;
 pub mod users;
 pub mod wait;

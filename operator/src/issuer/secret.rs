@@ -243,7 +243,7 @@ impl Source<'_> {
     }
 
     /// What clients trust stays as it is while nobody knows better.
-    fn published_bundle(&self) -> String {
+    pub fn published_bundle(&self) -> String {
         let (ctx, key) = (self.case.ctx, self.case.key);
         let map = ctx.cache.get(Kind::ConfigMap, &key.namespace, &render::child_name(&key.name, "ca"));
         let map = map.filter(|map| is_ours(&map.metadata, self.case.service));

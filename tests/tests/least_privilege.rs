@@ -1,0 +1,202 @@
+//! Is every right that the chart grants used, and none missing? A service's whole life, with everything that others may
+//! do to it, compared by the audit log with the roles.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PostParams};
+use render::Kind;
+use serde_json::{Value, json};
+use testbed::audit::{Request, Requests};
+use testbed::cluster::NAMESPACE_ROLE;
+use testbed::drift::{attack, essence, remove, undone};
+use testbed::fixture::{OPERATOR, Service, example, rest, wanted};
+use testbed::operator::Options;
+use testbed::progress::not_checked;
+use testbed::rights::{self, Right};
+use testbed::{Audit, Cluster, Look, Namespace, Operator, home, wait_until};
+
+const CLUSTER_ROLE: &str = "hardened-operator-cluster";
+const LIMIT: Duration = Duration::from_secs(30);
+const PART_OF: &str = "app.kubernetes.io/part-of";
+
+/// Rights that no request here needs, and why the chart grants them all the same.
+const UNUSED: [(&str, &str); 1] = [(
+    "update hardenedservices.hardened.dev/finalizers",
+    "asked for by the admission plugin OwnerReferencesPermissionEnforcement (OpenShift), which is off by default",
+)];
+
+#[tokio::test]
+async fn what_the_chart_grants_is_what_the_operator_uses() -> Result<()> {
+    let cluster = Cluster::get().await?;
+    let Some(audit) = cluster.audit() else {
+        not_checked("rights are compared with the audit log");
+        return Ok(());
+    };
+    let home = home::home(&cluster, "least-home").await?;
+    let namespace = cluster.namespace("least").await?;
+    let mark = audit.mark().await?;
+    live(&cluster, &audit, &home, &namespace).await?;
+    let seen = audit.since(mark).await?.by(OPERATOR);
+
+    let denied = seen.clone().only(|request| request.code == 403);
+    ensure!(denied.count() == 0, "denied: {denied}");
+    let mut unused = Vec::new();
+    let here = |own: &Namespace, request: &Request| request.namespace == own.name;
+    for right in rights::of_cluster_role(&cluster, CLUSTER_ROLE).await? {
+        unused.extend(is_unused(&seen, &right, "cluster", |_| true));
+    }
+    for right in rights::of_cluster_role(&cluster, NAMESPACE_ROLE).await? {
+        unused.extend(is_unused(&seen, &right, "namespace", |request| here(&namespace, request)));
+    }
+    for right in rights::of_roles(&cluster, &home.name).await? {
+        unused.extend(is_unused(&seen, &right, "home", |request| here(&home, request)));
+    }
+    let used: BTreeSet<_> = seen.0.iter().filter(|request| !request.resource.is_empty()).map(words).collect();
+    println!("{} requests, {} kinds of them, unused: {unused:?}", seen.count(), used.len());
+    let expected: Vec<_> = UNUSED.iter().map(|(right, _)| format!("{right} any (cluster)")).collect();
+    ensure!(unused == expected, "granted and never used: {unused:#?}, expected {UNUSED:#?}");
+    Ok(())
+}
+
+/// The right, when no request needed it.
+fn is_unused(
+    seen: &Requests,
+    right: &Right,
+    place: &str,
+    within: impl Fn(&Request) -> bool,
+) -> Option<String> {
+    let (plural, subresource) = right.resource.split_once('/').unwrap_or((&right.resource, ""));
+    // A PUT that made the object was allowed as both.
+    let made = |request: &Request| right.verb == "create" && request.verb == "update" && request.code == 201;
+    let needs = |request: &&Request| {
+        (request.verb == right.verb || made(request))
+            && request.group == right.group
+            && request.resource == plural
+            && request.subresource == subresource
+            && right.name.as_ref().is_none_or(|name| *name == request.name)
+            && within(request)
+    };
+    let name = right.name.as_deref().unwrap_or("any");
+    seen.0.iter().find(needs).is_none().then(|| format!("{} {name} ({place})", right.words()))
+}
+
+fn words(request: &Request) -> String {
+    let Request { verb, group, resource, subresource, .. } = request;
+    format!("{verb} {group} {resource} {subresource}")
+}
+
+/// From the first start to the last service's end.
+async fn live(cluster: &Cluster, audit: &Audit, home: &Namespace, namespace: &Namespace) -> Result<()> {
+    let options = Options { args: home::at(home), ..Options::default() };
+    let mut operator = Operator::start_with(cluster, options).await?;
+    let service = rich(cluster, namespace).await?;
+    let wanted = wanted(&service.get().await?);
+    // Twice the same, so that the second event is counted up at the first.
+    for (kind, name) in wanted.iter().chain(&wanted[..1]) {
+        drift(&service, *kind, name).await?;
+    }
+    for (kind, name) in &wanted {
+        hide(&service, *kind, name).await?;
+        plant(&service, *kind, name).await?;
+    }
+    seal(&service).await?;
+    service
+        .patch(&json!({"spec": {"workload": {"autoscaling": null, "replicas": 2, "disruption": null}}}))
+        .await?;
+    service.made().await?;
+    wait_until(LIMIT, "parts that are not asked for to go", async || {
+        match service.child(Kind::PodDisruptionBudget, &service.name).await {
+            Ok(None) => Look::Done(()),
+            other => Look::NotYet(format!("{other:?}")),
+        }
+    })
+    .await?;
+    renew(cluster, home).await?;
+    operator.stop().await?;
+    operator.restart().await?;
+    service.api().delete(&service.name, &DeleteParams::default()).await?;
+    rest(audit, &namespace.name).await?;
+    ensure!(operator.stop().await?.success(), "it did not end well:\n{}", operator.log());
+    Ok(())
+}
+
+/// A service with every kind of child, and a user's Secret.
+async fn rich(cluster: &Cluster, namespace: &Namespace) -> Result<Service> {
+    let mut service = example("autoscaling")?;
+    service.spec.rate_limits = example("rate-limits-redis")?.spec.rate_limits;
+    let kinds: Vec<_> = wanted(&service).into_iter().map(|(kind, _)| kind).collect();
+    ensure!(Kind::ALL.iter().all(|kind| kinds.contains(kind)), "no child of some kind: {kinds:?}");
+    let labels = json!({crds::SERVICE_LABEL: service.metadata.name});
+    let redis = json!({"metadata": {"name": "redis", "labels": labels}, "stringData": {"url": "redis://x"}});
+    let secrets = Api::<Secret>::namespaced(cluster.client.clone(), &namespace.name);
+    secrets.create(&PostParams::default(), &serde_json::from_value(redis)?).await?;
+    let service = Service::create(cluster, &namespace.name, &service).await?;
+    service.made().await?;
+    Ok(service)
+}
+
+async fn change(service: &Service, kind: Kind, name: &str, patch: Value) -> Result<()> {
+    match attack(service, kind, name, &Patch::Merge(patch)).await? {
+        Ok(_) => Ok(()),
+        Err(refusal) => bail!("{} {name}: {}", kind.as_str(), refusal.message),
+    }
+}
+
+/// Somebody changes a child.
+async fn drift(service: &Service, kind: Kind, name: &str) -> Result<()> {
+    change(service, kind, name, json!({"metadata": {"labels": {PART_OF: "mallory"}}})).await?;
+    undone(service, kind, name, |live| live["metadata"]["labels"][PART_OF] == *service.name).await?;
+    Ok(())
+}
+
+/// Somebody takes the label away by which the operator sees a child.
+async fn hide(service: &Service, kind: Kind, name: &str) -> Result<()> {
+    change(service, kind, name, json!({"metadata": {"labels": {crds::SERVICE_LABEL: null}}})).await?;
+    undone(service, kind, name, |live| live["metadata"]["labels"][crds::SERVICE_LABEL] == *service.name)
+        .await?;
+    Ok(())
+}
+
+/// Somebody makes an object that claims to be a child.
+async fn plant(service: &Service, kind: Kind, name: &str) -> Result<()> {
+    let mut planted = essence(&service.child(kind, name).await?.context("no such child")?);
+    remove(&mut planted, "/spec", &["clusterIP", "clusterIPs"]);
+    remove(&mut planted, "/metadata", &["uid", "creationTimestamp", "annotations"]);
+    let name = format!("planted-{name}");
+    planted["metadata"]["name"] = json!(name);
+    let api = service.children_api(kind);
+    api.create(&PostParams::default(), &serde_json::from_value(planted)?).await?;
+    wait_until(LIMIT, &format!("{} {name} to go", kind.as_str()), async || match api.get_opt(&name).await {
+        Ok(None) => Look::Done(()),
+        other => Look::NotYet(format!("{other:?}")),
+    })
+    .await
+}
+
+/// Somebody makes the Secret unchangeable: it is made anew.
+async fn seal(service: &Service) -> Result<()> {
+    let name = format!("{}-tls", service.name);
+    change(service, Kind::Secret, &name, json!({"immutable": true})).await?;
+    undone(service, Kind::Secret, &name, |live| live["immutable"].is_null()).await?;
+    Ok(())
+}
+
+/// The Lease is renewed now and then.
+async fn renew(cluster: &Cluster, home: &Namespace) -> Result<()> {
+    let leases = Api::<Lease>::namespaced(cluster.client.clone(), &home.name);
+    let renewed = async || {
+        let lease = leases.get(crds::MANAGER).await?;
+        anyhow::Ok(lease.spec.and_then(|spec| spec.renew_time))
+    };
+    let before = renewed().await?;
+    wait_until(LIMIT, "the Lease to be renewed", async || match renewed().await {
+        Ok(now) if now > before => Look::Done(()),
+        other => Look::NotYet(format!("{other:?}")),
+    })
+    .await
+}
