@@ -23,6 +23,9 @@ use crate::{
 const RESYNC: Duration = Duration::from_mins(10);
 /// How soon a status that may not be written is tried again.
 const UNWRITTEN: Duration = Duration::from_secs(15);
+/// A namespace that is onboarded together with its first service: the two watches have no common order, and a wrong
+/// alarm would be the first thing that its users see.
+const ONBOARDING: Duration = Duration::from_secs(2);
 /// A foreign object under a child's name is not watched: this is how soon its going is noticed.
 const RETRY: Duration = Duration::from_secs(10);
 
@@ -55,6 +58,9 @@ pub async fn reconcile(service: Arc<HardenedService>, ctx: &Context) -> Result<N
     }
     let problem = ctx.crd.problem().or_else(|| unseen.map(|refusal| refusal.problem()));
     if let Some(problem) = problem.or_else(|| blocked(&service, &namespace, &key, now)) {
+        if problem.reason == Reason::NamespaceNotOnboarded && is_younger(&service, ONBOARDING, now) {
+            return Ok(Next::After(ONBOARDING));
+        }
         let written = report::report_blocked(ctx, &service, problem, now).await?;
         return Ok(again(Next::After(until_resumed(&service, now)), &written));
     }
@@ -76,6 +82,12 @@ pub async fn reconcile(service: Arc<HardenedService>, ctx: &Context) -> Result<N
         (next, _) => next,
     };
     Ok(again(next, &written))
+}
+
+/// By the API server's clock: where ours is behind, it counts as older.
+fn is_younger(service: &HardenedService, limit: Duration, now: Timestamp) -> bool {
+    let age = service.metadata.creation_timestamp.as_ref().map(|made| now.duration_since(made.0).try_into());
+    matches!(age, Some(Ok(age)) if Duration::lt(&age, &limit))
 }
 
 /// No watch tells when the right to write the status comes back.
