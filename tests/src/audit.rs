@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::wait::{Look, wait_until};
 
-const MARK_LIMIT: Duration = Duration::from_secs(10);
+const MARK_LIMIT: Duration = Duration::from_secs(30);
 static MARKS: AtomicU64 = AtomicU64::new(0);
 
 /// The audit log of a running testbed.

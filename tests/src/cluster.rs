@@ -26,7 +26,7 @@ use crate::{install, lifecycle, users};
 pub const OPERATOR_NAMESPACE: &str = "hardened-system";
 /// ClusterRole that onboarding binds in a namespace.
 pub const NAMESPACE_ROLE: &str = "hardened-operator-namespace";
-const RIGHTS_LIMIT: Duration = Duration::from_secs(10);
+const RIGHTS_LIMIT: Duration = Duration::from_secs(30);
 static NAMES: AtomicU64 = AtomicU64::new(0);
 
 /// A cluster to test against.

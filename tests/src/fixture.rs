@@ -23,7 +23,7 @@ use crate::wait::{Look, wait_until};
 /// User of the operator, as the audit log has it.
 pub const OPERATOR: &str = crate::pki::OPERATOR_USER;
 /// Within this the operator has done what it can do.
-const MADE_LIMIT: Duration = Duration::from_secs(30);
+const MADE_LIMIT: Duration = Duration::from_mins(1);
 /// As long without a request means that the operator is done.
 const REST: Duration = Duration::from_millis(1500);
 

@@ -17,8 +17,8 @@ use crate::etcd::free_port;
 use crate::process;
 use crate::wait::{Look, wait_until};
 
-const READY_LIMIT: Duration = Duration::from_secs(30);
-const END_LIMIT: Duration = Duration::from_secs(30);
+const READY_LIMIT: Duration = Duration::from_mins(1);
+const END_LIMIT: Duration = Duration::from_mins(1);
 /// Tests that run an operator take turns; the longest may hold it this long.
 const TURN_LIMIT: Duration = Duration::from_mins(10);
 

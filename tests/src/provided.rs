@@ -22,7 +22,7 @@ use crate::wait::{Look, wait_until};
 pub const SOURCE: &str = "shop-certificate";
 /// Name of the operator's copy.
 pub const COPY: &str = "shop-tls";
-const COPIED_LIMIT: std::time::Duration = std::time::Duration::from_secs(20);
+const COPIED_LIMIT: std::time::Duration = std::time::Duration::from_mins(1);
 
 /// What a user puts into a Secret, as PEM.
 #[derive(Clone, PartialEq, Eq)]
@@ -143,6 +143,15 @@ impl Scene {
     pub async fn events(&self, reason: &str) -> Result<Vec<Event>> {
         let events = self.events.list(&ListParams::default()).await?;
         Ok(events.items.into_iter().filter(|event| event.reason.as_deref() == Some(reason)).collect())
+    }
+
+    /// The same when there are as many as this: an event follows the status that it tells of.
+    pub async fn told(&self, reason: &str, count: usize) -> Result<Vec<Event>> {
+        wait_until(COPIED_LIMIT, reason, async || match self.events(reason).await {
+            Ok(events) if events.len() >= count => Look::Done(events),
+            other => Look::NotYet(other),
+        })
+        .await
     }
 
     /// Fails when the operator took anything for drift.

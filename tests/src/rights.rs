@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::cluster::{Cluster, unique};
 use crate::wait::{Look, wait_until};
 
-const RIGHTS_LIMIT: Duration = Duration::from_secs(10);
+const RIGHTS_LIMIT: Duration = Duration::from_secs(30);
 const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// One verb on one resource.

@@ -19,7 +19,7 @@ use testbed::operator::Options;
 use testbed::{Cluster, Fault, FaultProxy, Look, Operator, wait_until};
 
 /// Longer than the operator waits before it tries again what was refused.
-const SAME_LIMIT: Duration = Duration::from_secs(25);
+const SAME_LIMIT: Duration = Duration::from_mins(1);
 /// How often the answer to the Secret's write is lost.
 const CHANCES: usize = 12;
 /// Writes of a first start: CA, HMAC key, and the ConfigMap that remembers them.

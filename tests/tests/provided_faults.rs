@@ -103,7 +103,7 @@ async fn each_check_is_told_by_name_and_once_while_the_previous_pair_stays() -> 
     scene.secrets.create(&PostParams::default(), &renewed.secret(SOURCE, "shop")).await?;
     scene.until_copied(&renewed).await?;
     scene.service.until("TLSReady again", |service| tls(service).0 == "True").await?;
-    let events = scene.events("CertificateInvalid").await?;
+    let events = scene.told("CertificateInvalid", messages.len()).await?;
     let notes: BTreeSet<_> = events.iter().filter_map(|event| event.note.clone()).collect();
     assert_eq!(notes, messages);
     let again: Vec<_> = events.iter().filter(|event| event.series.is_some()).collect();
@@ -191,7 +191,7 @@ async fn the_end_of_a_certificate_is_foretold_and_noticed_without_an_event() -> 
     let (status, _, message) = tls(&soon);
     assert!(status == "True" && message.contains(&format!("ends on {}", end.date())), "{status}: {message}");
     let copy = scene.until_copied(&short).await?;
-    assert_eq!(scene.events("CertificateExpiring").await?.len(), 1);
+    assert_eq!(scene.told("CertificateExpiring", 1).await?.len(), 1);
     scene.service.until("check expiry to fail", |s| told(s, "expiry")).await?;
     assert_eq!(scene.secrets.get(COPY).await?, copy, "the pair in use stays");
     Ok(())
