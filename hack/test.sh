@@ -23,7 +23,10 @@ hack/manifests.sh --check
 step "programs that the tests start"
 cargo build --locked --workspace --bins
 hack/images.sh api-server
+target/debug/testbed previous
 step "tests"
+# A failure says what was seen; a hundred lines of stack would only push it out of sight.
+export RUST_BACKTRACE=0
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 cargo test --locked --workspace --no-fail-fast 2>&1 | tee "$log" || failed=1
@@ -36,4 +39,8 @@ awk '/^ +Running .*\(/ { name = $2 == "unittests" ? $3 " " $4 : $2 " " $3 }
     sed -E 's/ \(.*deps\/(.*)-[0-9a-f]+\)$/ (\1)/' | sort -rn | head -10
 awk '/^test result:/ { ok += $4; bad += $6; left += $8 }
      END { printf "\ntotal: %d passed, %d failed, %d skipped\n", ok, bad, left }' "$log"
-exit "${failed:-0}"
+if [[ -n ${failed:-} ]]; then
+    step "what failed"
+    awk '/^---- .* stdout ----$/ { left = 40; print ""; } /^failures:$/ { left = 0 } left-- > 0' "$log" | cut -c 1-300
+    exit 1
+fi

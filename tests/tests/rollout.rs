@@ -29,7 +29,6 @@ const CERTIFICATE: Duration = Duration::from_mins(4);
 const LOOKS: usize = 20;
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "soak: a load of its own"]
 async fn a_rolling_update_at_200_requests_a_second_fails_none_of_2000() -> Result<()> {
     let Some(stage) = Stage::set().await? else { return Ok(()) };
     let load = Load::start(stage.target().await?, 200);

@@ -36,7 +36,6 @@ const FORWARD: [(&str, &str); 0] = [];
 const BACK: [(&str, &str); 0] = [];
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "soak: builds the previous operator first"]
 async fn an_upgrade_and_the_way_back_roll_nothing_out_and_change_no_key() -> Result<()> {
     let Some(previous) = previous::build()? else { return Ok(()) };
     let testbed = PrivateTestbed::new()?;
