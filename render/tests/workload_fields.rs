@@ -34,10 +34,10 @@ fn every_field_of_the_workload_stands_in_an_example_and_changes_a_child() {
 /// Whether the children differ when the field is changed or left out in this example.
 fn matters(example: &Value, field: &[String]) -> bool {
     let Some(before) = children(example) else { return false };
-    let changes: [fn(&mut Value); 2] = [|value| *value = Value::Null, other];
-    changes.into_iter().any(|change| {
-        let mut changed = example.clone();
-        visit(&mut changed, field, change) && children(&changed).is_some_and(|after| after != before)
+    let ways: [fn(&mut Value); 2] = [|value| *value = Value::Null, other];
+    ways.into_iter().any(|change| {
+        let mut example = example.clone();
+        visit(&mut example, field, change) > 0 && children(&example).is_some_and(|after| after != before)
     })
 }
 
@@ -56,19 +56,19 @@ fn other(value: &mut Value) {
     }
 }
 
-/// Changes the field wherever the example has it; says whether it has it.
-fn visit(value: &mut Value, field: &[String], change: fn(&mut Value)) -> bool {
+/// Changes the field wherever the example has it; says how often that is.
+fn visit(value: &mut Value, field: &[String], change: fn(&mut Value)) -> usize {
     let Some((name, rest)) = field.split_first() else {
         change(value);
-        return true;
+        return 1;
     };
     match value {
-        Value::Array(items) => items.iter_mut().fold(false, |seen, item| visit(item, rest, change) || seen),
+        Value::Array(items) => items.iter_mut().map(|item| visit(item, rest, change)).sum(),
         Value::Object(members) if name == MAP_KEY => {
-            members.values_mut().fold(false, |seen, member| visit(member, rest, change) || seen)
+            members.values_mut().map(|member| visit(member, rest, change)).sum()
         }
-        Value::Object(members) => members.get_mut(name).is_some_and(|member| visit(member, rest, change)),
-        _ => false,
+        Value::Object(members) => members.get_mut(name).map_or(0, |member| visit(member, rest, change)),
+        _ => 0,
     }
 }
 
