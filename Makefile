@@ -1,7 +1,7 @@
 # The commands of this repository; `make help` lists them. The work is in hack/ and tests/.
 
 .DEFAULT_GOAL := help
-.PHONY: help test soak demo demo-down judge manifests images
+.PHONY: help test soak bench demo demo-down judge manifests images
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ demo: ## Show the product on a real cluster; CONTEXT=name uses one of yours.
 
 demo-down: ## Remove what `make demo` made.
 	@hack/demo-down.sh
+
+bench: ## Measure what services cost; writes docs/benchmarks.md.
+	@hack/bench.sh
 
 judge: ## Let independent tools read the manifests; writes docs/evidence/judge.md.
 	@hack/judge.sh

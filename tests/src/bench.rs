@@ -259,7 +259,7 @@ impl Bench {
 /// How many passes the operator has made, by its own count.
 async fn passes(operator: &Operator) -> Result<usize> {
     let (_, text) = operator.get("/metrics").await?;
-    let lines = text.lines().filter(|line| line.starts_with("hardened_operator_reconciles_total"));
+    let lines = text.lines().filter(|line| line.starts_with("hardened_reconciles_total"));
     let counts = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok());
     Ok(counts.sum())
 }
