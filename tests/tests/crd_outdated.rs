@@ -20,6 +20,8 @@ const FIELD: &str = "spec.workload.disruption";
 const POINTER: &str =
     "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/workload/properties/disruption";
 const LIMIT: Duration = Duration::from_secs(30);
+/// Not what the operator gives without being asked.
+const ALLOWED: i32 = 2;
 /// Requests for each service while nothing may be done: a status and an event, each twice.
 const REQUESTS: usize = 4;
 
@@ -42,8 +44,8 @@ async fn outdated(cluster: &Cluster, audit: &Audit, mut operator: Operator) -> R
     let running = service(cluster, &namespace, "running").await?;
     running.made().await?;
     rest(audit, &namespace.name).await?;
-    let before = running.get().await?;
-    ensure!(budget(&running).await?.is_some(), "the example has no PodDisruptionBudget");
+    let (before, budgeted) = (running.get().await?, budget(&running).await?);
+    ensure!(budgeted == Some(json!(ALLOWED)), "the field has no effect: {budgeted:?}");
     let mark = audit.mark().await?;
 
     // The definition is replaced by an older one while the operator runs, and it restarts with that.
@@ -64,7 +66,7 @@ async fn outdated(cluster: &Cluster, audit: &Audit, mut operator: Operator) -> R
     ensure!(writes.count() == 0, "children were written: {writes}");
     let asked = seen.besides_watches().only(|request| request.verb != "list");
     ensure!(asked.count() <= 3 * REQUESTS, "too many requests: {asked}");
-    ensure!(budget(&running).await?.is_some(), "the PodDisruptionBudget was pruned");
+    ensure!(budget(&running).await? == budgeted, "the PodDisruptionBudget was changed");
     let now = running.get().await?;
     ensure!(now.spec.workload.disruption.is_none(), "the older definition hides nothing");
     ensure!(now.resource_version() == before.resource_version(), "a service that asks for more was written");
@@ -88,8 +90,7 @@ async fn outdated(cluster: &Cluster, audit: &Audit, mut operator: Operator) -> R
 }
 
 async fn service(cluster: &Cluster, namespace: &Namespace, name: &str) -> Result<Service> {
-    let mut service = example("studio")?;
-    service.metadata.name = Some(name.into());
+    let mut service = studio(name)?;
     if let Some(exposure) = &mut service.spec.exposure {
         exposure.hostnames = vec![format!("{name}.example.com")];
     }
@@ -108,8 +109,18 @@ async fn is_refused(service: &Service) -> Result<()> {
     Ok(())
 }
 
+/// A service with the field.
+fn studio(name: &str) -> Result<HardenedService> {
+    let mut service = example("studio")?;
+    service.metadata.name = Some(name.into());
+    service.spec.workload.disruption = Some(serde_json::from_value(json!({"maxUnavailable": ALLOWED}))?);
+    Ok(service)
+}
+
+/// What the field says in the child that it is for.
 async fn budget(service: &Service) -> Result<Option<Value>> {
-    service.child(Kind::PodDisruptionBudget, &service.name).await
+    let budget = service.child(Kind::PodDisruptionBudget, &service.name).await?;
+    Ok(budget.map(|budget| budget["spec"]["maxUnavailable"].clone()))
 }
 
 fn definition() -> Result<CustomResourceDefinition> {
@@ -140,8 +151,7 @@ async fn set(cluster: &Cluster, crd: &CustomResourceDefinition) -> Result<()> {
 
 /// Whether the server keeps the field of an object that is not stored.
 async fn is_known(cluster: &Cluster) -> Result<bool> {
-    let mut service = example("studio")?;
-    service.metadata.name = Some("probe".into());
+    let service = studio("probe")?;
     let api = Api::<HardenedService>::namespaced(cluster.client.clone(), "default");
     let params = kube::api::PostParams { dry_run: true, ..Default::default() };
     let kept = api.create(&params, &service).await?;

@@ -106,7 +106,7 @@ async fn live(cluster: &Cluster, audit: &Audit, home: &Namespace, namespace: &Na
     }
     seal(&service).await?;
     service
-        .patch(&json!({"spec": {"workload": {"autoscaling": null, "replicas": 2, "disruption": null}}}))
+        .patch(&json!({"spec": {"workload": {"autoscaling": null, "replicas": 1, "disruption": null}}}))
         .await?;
     service.made().await?;
     wait_until(LIMIT, "parts that are not asked for to go", async || {

@@ -31,9 +31,12 @@ const CONVERGED: Duration = Duration::from_mins(3);
 const SERVICES: usize = 20;
 const NOTHING: [&str; 0] = [];
 /// Writes that the newer version has a reason for: verb and resource. Everything else must stay as it is.
-const FORWARD: [(&str, &str); 0] = [];
+const FORWARD: [(&str, &str); 1] = [
+    // Two pods or more have a budget now without being asked.
+    ("create", "poddisruptionbudgets"),
+];
 /// The same on the way back.
-const BACK: [(&str, &str); 0] = [];
+const BACK: [(&str, &str); 1] = [("delete", "poddisruptionbudgets")];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upgrade_and_the_way_back_roll_nothing_out_and_change_no_key() -> Result<()> {
