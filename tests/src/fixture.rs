@@ -86,7 +86,9 @@ pub fn condition<'a>(service: &'a HardenedService, type_: &str) -> Option<&'a Co
 
 /// Kinds and names of the children that the spec asks for, in the order in which they are applied.
 pub fn wanted(service: &HardenedService) -> Vec<(Kind, String)> {
-    let children = render::desired(service, &Facts::default()).into_objects();
+    // Without the number of pods that status remembers: it is for a Deployment that was deleted.
+    let service = HardenedService { status: None, ..service.clone() };
+    let children = render::desired(&service, &Facts::default()).into_objects();
     children.into_iter().map(|child| (child.kind, child.name)).collect()
 }
 

@@ -21,7 +21,7 @@ use testbed::{Cluster, Namespace, Operator};
 /// A Deployment has most of the fields: so many services share them.
 const DEPLOYMENTS: usize = 6;
 /// Children that are attacked at once: with more, both cores are busy and the test measures how long passes queue.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 4;
 /// Values to try where another one must be valid; the first that the server takes is the change.
 const OTHERS: &str = "x 1 2 2Gi 3Gi 30% eA== 10.0.0.0/8 10.96.0.99 https Always Never IfNotPresent TCP UDP HTTP HTTPS \
     Default ClusterFirst Recreate OnRootMismatch Cluster Local NodePort File FallbackToLogsOnError Exists Equal NoSchedule \
