@@ -42,8 +42,8 @@ impl Installed {
             reason: Reason::CrdOutdated,
             message: format!(
                 "CustomResourceDefinition {} is older than the operator: it lacks {missing}; nothing is made or changed \
-                 until a platform admin runs: kubectl hardened crds | kubectl apply --server-side -f - (or helm upgrade \
-                 with crds.enabled=true)",
+                 until a platform admin upgrades it the way it was installed: helm upgrade with crds.enabled=true, or \
+                 kubectl hardened crds | kubectl apply --server-side -f -",
                 HardenedService::crd_name()
             ),
         })

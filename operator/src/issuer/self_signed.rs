@@ -48,7 +48,8 @@ fn lost(case: &Case<'_>) -> Certificate {
     let problem = Problem {
         reason: Reason::CaLost,
         message: format!(
-            "Secret {} is gone from namespace {}; a platform admin restores it from the backup. Certificates in use are kept",
+            "Secret {} is gone from namespace {}; a platform admin restores it from the backup and \
+             restarts the operator. Certificates in use are kept",
             crate::keys::CA_SECRET,
             case.ctx.namespace
         ),
