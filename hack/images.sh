@@ -1,16 +1,22 @@
 #!/usr/bin/env bash
 # Builds the programs of the images as static files, so that each image can be empty besides its program. Arguments
-# name the packages; without any it is both.
+# name the packages; without any it is both. `--list` prints what it would make.
 source "$(dirname "$0")/lib.sh"
 cd "$checkout"
+list=
+[[ ${1:-} != --list ]] || { list=1; shift; }
+(($#)) || set -- operator api-server
+programs=("${@/#operator/hardened-operator}")
+if [[ -n $list ]]; then
+    printf 'dist/%s\n' "${programs[@]}"
+    exit
+fi
 host=$(rustc -vV | sed -n 's/^host: //p')
 # With an explicit target the flag reaches the programs only, not build scripts and proc macros.
 export RUSTFLAGS="-C target-feature=+crt-static"
-(($#)) || set -- operator api-server
 quietly "building $*" cargo build --locked --release --target "$host" "${@/#/--package=}"
 mkdir -p dist
-for package in "$@"; do
-    program=${package/#operator/hardened-operator}
+for program in "${programs[@]}"; do
     cp "target/$host/release/$program" dist/
     note "dist/$program $(du -h "dist/$program" | cut -f1)"
 done
