@@ -12,7 +12,7 @@ use crate::registry;
 use crate::state::State;
 
 /// The user that every image of ours runs as.
-const USER: &str = "65532:65532";
+pub const USER: &str = "65532:65532";
 
 /// Makes the image `NAME:TAG` with the program as its only file, pushes it and returns its reference by digest.
 pub fn load(state: &State, reference: &str, program: &Path) -> Result<String> {

@@ -9,6 +9,7 @@ pub mod cgroups;
 pub mod cluster;
 pub mod containerd;
 pub mod controllers;
+pub mod dockerfile;
 pub mod doctor;
 pub mod drift;
 pub mod etcd;
@@ -36,6 +37,7 @@ pub mod registry;
 pub mod release;
 pub mod rights;
 pub mod state;
+pub mod tiltfile;
 pub mod users;
 pub mod wait;
 

