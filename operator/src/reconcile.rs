@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use crds::{ChildState, HardenedService, Reason};
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
 use render::{Applied, Problem};
 
 use crate::{
@@ -42,11 +41,11 @@ pub enum Next {
 
 /// Brings one service to what its spec says.
 pub async fn reconcile(service: Arc<HardenedService>, ctx: &Context) -> Result<Next, Error> {
-    #[cfg(debug_assertions)]
-    crate::seeded::fault(&service.name_any()).await;
     let now = Timestamp::now();
     let service = ctx.newest(service);
     let key = key_of(&*service);
+    #[cfg(debug_assertions)]
+    crate::seeded::fault(&key.name).await;
     let unseen = ctx.watches.refusal(NAMESPACES, &key.namespace);
     let namespace = match ctx.cache.namespace(&key.namespace) {
         None if unseen.is_none() => return Ok(Next::Change),
