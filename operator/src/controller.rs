@@ -19,6 +19,7 @@ use kube::{
     },
 };
 use render::{Problem, Settings};
+use tracing::Instrument;
 
 use crate::{
     Context, Run,
@@ -32,6 +33,7 @@ use crate::{
     metrics::Outcome,
     reconcile::{Next, reconcile},
     report::report_blocked,
+    task::Task,
     turns::Turns,
     view::View,
     watch::{self, Guarded, Queue, Watches},
@@ -130,8 +132,19 @@ async fn end_turns(ctx: Arc<Context>, stop: impl Future<Output = ()>) {
     ctx.turns.close();
 }
 
-/// One pass, when its turn has come.
+/// One pass, as a task of its own: the queue looks at all that wait whenever one of them moves, which took a part of the
+/// operator's time that grew with their number.
 async fn pass(service: Arc<Guarded>, ctx: Arc<Context>) -> Result<Action, Error> {
+    let mut task = Task(tokio::spawn(in_turn(service, ctx).in_current_span()));
+    match (&mut task.0).await {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => Err(Error::Panic),
+        Err(_) => Ok(Action::await_change()),
+    }
+}
+
+/// One pass, when its turn has come.
+async fn in_turn(service: Arc<Guarded>, ctx: Arc<Context>) -> Result<Action, Error> {
     // The queue's own limit would hold what waits in a hash set and take the first of it, so that under load the same
     // services wait again and again.
     let namespace = service.namespace().unwrap_or_default();

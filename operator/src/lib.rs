@@ -35,6 +35,7 @@ mod run;
 #[cfg(debug_assertions)]
 mod seeded;
 mod settings;
+mod task;
 mod turns;
 mod view;
 mod watch;

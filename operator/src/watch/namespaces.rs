@@ -13,12 +13,12 @@ use kube::{
     runtime::watcher,
 };
 use render::Kind;
-use tokio::task::JoinHandle;
 
 use super::{Change, Feed, Queue, Scope, State, follow, labelled};
 use crate::{
     Context,
     cache::{Key, Secrets},
+    task::Task,
 };
 
 /// Watches the namespaces, or one of them by its name, and keeps a watch of Secrets in each that is onboarded.
@@ -73,16 +73,7 @@ fn patterns(annotation: &str) -> Vec<String> {
 }
 
 #[derive(Default)]
-struct SecretWatches(Mutex<HashMap<String, Task>>);
-
-/// A task that ends when this is dropped.
-struct Task(JoinHandle<()>);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
+struct SecretWatches(Mutex<HashMap<String, Task<()>>>);
 
 impl SecretWatches {
     /// Starts or ends the watch of one namespace. Rights on Secrets come by a RoleBinding in each: one watch for all
