@@ -104,6 +104,9 @@ async fn object(pass: &Pass<'_>, child: &Child, desired: &Value) -> Result<Outco
     let writer = Writer { pass, child };
     match pass.ctx.cache.get(child.kind, &pass.key.namespace, &child.name) {
         None => writer.create(desired).await,
+        Some(live) if writer.is_settled(&live, desired) => {
+            Ok(writer.outcome(live.uid(), ChildState::Applied, None))
+        }
         Some(live) => writer.settle((*live).clone(), desired).await,
     }
 }

@@ -1,6 +1,6 @@
 //! Who changed a child, as its managedFields tell. Names of fields only, never values.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use serde_json::Value;
 
 /// Managers of Kubernetes' own whose writes are no drift.
@@ -15,6 +15,14 @@ pub fn manager(fields: &[ManagedFieldsEntry]) -> Option<&str> {
         .filter(|f| f.manager.as_deref().is_some_and(|m| !CONTROLLERS.contains(&m)))
         .max_by_key(|f| f.time.as_ref().map(|t| t.0))
         .and_then(|f| f.manager.as_deref())
+}
+
+/// Keeps of managedFields what [`manager`] reads. The fields themselves are trees of many small maps, and most of the
+/// memory of a cached object.
+pub fn forget_fields(object: &mut ObjectMeta) {
+    for entry in object.managed_fields.iter_mut().flatten() {
+        entry.fields_v1 = None;
+    }
 }
 
 /// Label of a manager in metrics: a closed set, because the name is chosen by whoever writes.

@@ -13,7 +13,7 @@ use std::{
 use crds::{HardenedService, SERVICE_LABEL};
 use futures::channel::mpsc::UnboundedSender;
 use kube::{
-    Api,
+    Api, ResourceExt,
     core::{DeserializeGuard, DynamicObject},
     runtime::{
         controller::ReconcileRequest,
@@ -137,7 +137,8 @@ async fn services(feed: Feed, writer: Arc<Mutex<Writer<Guarded>>>) {
 
 fn take(feed: &Feed, writer: &mut Writer<Guarded>, change: Change<Guarded>) {
     match change {
-        Change::Listed(list) => {
+        Change::Listed(mut list) => {
+            list.iter_mut().for_each(forget_status_fields);
             let listed: BTreeSet<Key> = list.iter().map(key_of).collect();
             let known = writer.as_reader().state();
             let gone = known.iter().map(|service| (service, key_of(&**service)));
@@ -154,7 +155,8 @@ fn take(feed: &Feed, writer: &mut Writer<Guarded>, change: Change<Guarded>) {
             feed.set(State::Listed);
             feed.queue.push(listed);
         }
-        Change::Apply(service) => {
+        Change::Apply(mut service) => {
+            forget_status_fields(&mut service);
             feed.ctx.forget_older(&service);
             let key = key_of(&service);
             writer.apply_watcher_event(&Event::Apply(service));
@@ -165,6 +167,14 @@ fn take(feed: &Feed, writer: &mut Writer<Guarded>, change: Change<Guarded>) {
             writer.apply_watcher_event(&Event::Delete(service));
         }
         Change::Denied(refusal) => feed.set(State::Denied(refusal)),
+    }
+}
+
+/// Of managedFields only those of the spec are ever read; those of our own status are the larger part of a service.
+fn forget_status_fields(service: &mut Guarded) {
+    let Ok(service) = &mut service.0 else { return };
+    for entry in service.managed_fields_mut().iter_mut().filter(|entry| entry.subresource.is_some()) {
+        entry.fields_v1 = None;
     }
 }
 

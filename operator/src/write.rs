@@ -62,6 +62,14 @@ impl Writer<'_> {
         }
     }
 
+    /// Whether exactly this version was found to be what is wanted, or made so: most passes end here, without a copy.
+    pub fn is_settled(&self, live: &DynamicObject, desired: &Value) -> bool {
+        let note = self.pass.ctx.cache.note(self.child.kind, &self.pass.key.namespace, &self.child.name);
+        note.version == (live.uid(), live.resource_version())
+            && is_ours(&live.metadata, self.pass.service)
+            && note.target == Some(digest(desired))
+    }
+
     /// Makes a live object what it should be, if it is ours (or the spec takes it over) and differs.
     pub async fn settle(&self, mut live: DynamicObject, desired: &Value) -> Result<Outcome, Error> {
         for _ in 0..ATTEMPTS {
