@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crds::SERVICE_LABEL;
 use k8s_openapi::jiff::Timestamp;
-use kube::{ResourceExt, api::ObjectMeta, core::DynamicObject};
+use kube::{ResourceExt, core::DynamicObject};
 use render::Kind;
 
 use crate::{adopt::Offer, compare::Digest, drift, pki::Leaf, refusal::Refusal};
@@ -247,12 +247,6 @@ impl Inner {
             return BTreeSet::new();
         }
         drift::forget_fields(&mut object.metadata);
-        if let Some((known, _)) = self.objects.get_mut(&id)
-            && says_nothing_new(kind, known, &object)
-        {
-            *known = Arc::new(object);
-            return BTreeSet::new();
-        }
         let mut touched = self.forget(&id);
         if let Some(service) = object.labels().get(SERVICE_LABEL) {
             let key = Key { namespace, name: service.clone() };
@@ -273,18 +267,6 @@ impl Inner {
         }
         BTreeSet::from([key])
     }
-}
-
-/// Whether only the status differs, of a kind whose status nobody reads: an autoscaler's is another one every 15 s. Of a
-/// Secret the version alone tells that its values changed.
-fn says_nothing_new(kind: Kind, known: &DynamicObject, now: &DynamicObject) -> bool {
-    let body = |object: &DynamicObject| {
-        let mut data = object.data.clone();
-        data.as_object_mut().map(|fields| fields.remove("status"));
-        let metadata = ObjectMeta { resource_version: None, managed_fields: None, ..object.metadata.clone() };
-        (data, metadata)
-    };
-    matches!(kind, Kind::HorizontalPodAutoscaler | Kind::PodDisruptionBudget) && body(known) == body(now)
 }
 
 /// resourceVersions of one kind are numbers that grow (KEP-5504).

@@ -74,31 +74,6 @@ fn the_loss_of_a_label_that_was_written_again_since_is_old_news() {
 }
 
 #[test]
-fn a_status_that_nobody_reads_starts_no_pass_and_everything_else_does() {
-    let cache = Cache::default();
-    let with = |version, part: &str, value: serde_json::Value| {
-        let mut object = object("a", "studio", "u1", version);
-        object.data = json!({part: value});
-        object
-    };
-    let (kind, all) = (Kind::HorizontalPodAutoscaler, BTreeSet::from([key("studio")]));
-    assert_eq!(cache.insert(kind, with(1, "spec", json!({"maxReplicas": 3}))), all);
-    let mut scaled = with(2, "spec", json!({"maxReplicas": 3}));
-    scaled.data["status"] = json!({"currentReplicas": 2});
-    assert_eq!(cache.insert(kind, scaled.clone()), BTreeSet::new());
-    let live = cache.get(kind, "team", "a").expect("it is still there");
-    assert_eq!(live.resource_version().as_deref(), Some("2"), "the newest version is what a write must name");
-    assert_eq!(cache.insert(kind, with(3, "spec", json!({"maxReplicas": 4}))), all);
-    let mut labelled = with(4, "spec", json!({"maxReplicas": 4}));
-    labelled.labels_mut().insert("team".into(), "media".into());
-    assert_eq!(cache.insert(kind, labelled), all);
-    for kind in [Kind::Deployment, Kind::Secret] {
-        assert_eq!(cache.insert(kind, with(1, "status", json!(1))), all);
-        assert_eq!(cache.insert(kind, with(2, "status", json!(2))), all, "{kind:?}");
-    }
-}
-
-#[test]
 fn of_managed_fields_the_managers_are_kept() {
     let cache = Cache::default();
     let mut changed = object("a", "studio", "u1", 1);
