@@ -92,11 +92,7 @@ impl Events {
 
     /// A missing right is worth a warning, once: no status tells of it.
     fn failed(&self, error: &kube::Error, reason: &str) {
-        let refusal = match error {
-            kube::Error::Api(status) => Refusal::of(status),
-            _ => None,
-        };
-        match refusal {
+        match Refusal::of_error(error) {
             Some(refusal) if !self.denied.swap(true, Ordering::Relaxed) => {
                 tracing::warn!(%refusal, "events are not written");
             }

@@ -60,7 +60,7 @@ pub async fn report(
 }
 
 /// Tells of a status that is not written, because under an older definition that would take fields from the service.
-pub async fn withhold(ctx: &Context, service: &HardenedService, status: &HardenedServiceStatus) -> Written {
+async fn withhold(ctx: &Context, service: &HardenedService, status: &HardenedServiceStatus) -> Written {
     let message = "the status is not written: with it the service would lose what the older definition hides";
     let why = Problem { reason: Reason::CrdOutdated, message: message.into() };
     tell(ctx, service, status, &why).await;
