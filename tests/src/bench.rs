@@ -1,7 +1,6 @@
 //! What services cost the operator and the API server: requests, writes, CPU, memory, time. Each run has a control
 //! plane of its own and a release build of the operator. It measures and judges nothing.
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -18,7 +17,7 @@ use crate::fixture::{self, OPERATOR};
 use crate::operator::{Operator, Options};
 use crate::private::PrivateTestbed;
 use crate::progress::Progress;
-use crate::wait::{Look, wait_until};
+use crate::wait::until_still;
 use crate::{figures, install, process};
 
 /// Services are spread over so many namespaces, as many teams would have them.
@@ -240,17 +239,10 @@ impl Bench {
 
     /// Waits until the operator has looked at no service for a moment.
     async fn rest(&self) -> Result<()> {
-        let last = Cell::new((Instant::now(), 0));
-        wait_until(LIMIT, "the operator to rest", async || {
+        until_still(LIMIT, "the operator to rest", QUIET, async || {
             // Seldom, because the operator's answers are its CPU too.
             tokio::time::sleep(QUIET / 10).await;
-            match passes(&self.operator).await {
-                Ok(now) if now != last.get().1 => last.set((Instant::now(), now)),
-                Ok(_) if last.get().0.elapsed() > QUIET => return Look::Done(()),
-                Ok(_) => {}
-                Err(error) => return Look::NotYet(error.to_string()),
-            }
-            Look::NotYet(format!("{} passes", last.get().1))
+            passes(&self.operator).await.map(|count| (count, format!("{count} passes")))
         })
         .await
     }
@@ -258,8 +250,5 @@ impl Bench {
 
 /// How many passes the operator has made, by its own count.
 async fn passes(operator: &Operator) -> Result<usize> {
-    let (_, text) = operator.get("/metrics").await?;
-    let lines = text.lines().filter(|line| line.starts_with("hardened_reconciles_total"));
-    let counts = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok());
-    Ok(counts.sum())
+    Ok(operator.counted("hardened_reconciles_total").await?.try_into()?)
 }

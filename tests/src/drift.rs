@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::core::Status;
 use kube::{Api, ResourceExt};
 use render::Kind;
@@ -59,6 +59,16 @@ pub async fn attack(
         Err(kube::Error::Api(refusal)) if refusal.code < 500 => Ok(Err(refusal)),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Makes an object that claims to be a child, like a child that is there, under another name.
+pub async fn plant(service: &Service, kind: Kind, like: &str, name: &str) -> Result<()> {
+    let mut planted = essence(&service.child(kind, like).await?.context("no such child")?);
+    remove(&mut planted, "/spec", &["clusterIP", "clusterIPs"]);
+    remove(&mut planted, "/metadata", &["uid", "creationTimestamp", "annotations"]);
+    planted["metadata"]["name"] = name.into();
+    service.children_api(kind).create(&PostParams::default(), &serde_json::from_value(planted)?).await?;
+    Ok(())
 }
 
 /// Waits until a child passes a test; says how long that took.

@@ -1,9 +1,8 @@
 //! A service and its children as a test sees them: made, looked at, changed. It judges nothing; tests say what they
 //! expect.
 
-use std::cell::Cell;
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use crds::{ChildState, HardenedService, SERVICE_LABEL};
@@ -18,7 +17,7 @@ use crate::audit::{Audit, Request};
 use crate::cluster::Cluster;
 use crate::provided::Provided;
 use crate::state::checkout;
-use crate::wait::{Look, wait_until};
+use crate::wait::{Look, until_still, wait_until};
 
 /// User of the operator, as the audit log has it.
 pub const OPERATOR: &str = crate::pki::OPERATOR_USER;
@@ -96,16 +95,10 @@ pub fn wanted(service: &HardenedService) -> Vec<(Kind, String)> {
 /// namespace or, when it is empty, at all.
 pub async fn rest(audit: &Audit, namespace: &str) -> Result<()> {
     let mark = audit.mark().await?;
-    let last = Cell::new((Instant::now(), 0));
-    wait_until(MADE_LIMIT, "the operator to rest", async || {
-        let seen = match audit.since(mark).await {
-            Ok(seen) => seen.by(OPERATOR).besides_watches().only(|request| concerns(request, namespace)),
-            Err(error) => return Look::NotYet(error.to_string()),
-        };
-        if seen.count() != last.get().1 {
-            last.set((Instant::now(), seen.count()));
-        }
-        if last.get().0.elapsed() > REST { Look::Done(()) } else { Look::NotYet(seen.to_string()) }
+    until_still(MADE_LIMIT, "the operator to rest", REST, async || {
+        let seen = audit.since(mark).await?.by(OPERATOR).besides_watches();
+        let seen = seen.only(|request| concerns(request, namespace));
+        Ok((seen.count(), seen.to_string()))
     })
     .await
 }

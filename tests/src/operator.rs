@@ -105,6 +105,13 @@ impl Operator {
         Ok(self.get("/metrics").await?.1.contains("_leader 1\n"))
     }
 
+    /// The sum of its counters whose lines begin like this: a name, or a name with labels.
+    pub async fn counted(&self, start: &str) -> Result<u64> {
+        let (_, text) = self.get("/metrics").await?;
+        let lines = text.lines().filter(|line| line.starts_with(start));
+        lines.filter_map(|line| line.rsplit(' ').next()).map(|count| Ok(count.parse::<u64>()?)).sum()
+    }
+
     /// Asks it to end with SIGTERM and waits for that.
     pub async fn stop(&mut self) -> Result<ExitStatus> {
         process::signal(self.pid(), Signal::TERM);

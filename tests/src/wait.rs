@@ -35,6 +35,34 @@ where
     }
 }
 
+/// Waits until a number has stayed the same for a while; what comes with it is shown when the time is up.
+pub async fn until_still(
+    limit: Duration,
+    what: &str,
+    quiet: Duration,
+    mut look: impl AsyncFnMut() -> Result<(usize, String)>,
+) -> Result<()> {
+    let (start, mut since, mut last) = (Instant::now(), Instant::now(), 0);
+    loop {
+        let seen = match look().await {
+            Ok((now, seen)) => {
+                if now != last {
+                    (since, last) = (Instant::now(), now);
+                }
+                if since.elapsed() > quiet {
+                    return Ok(());
+                }
+                seen
+            }
+            Err(error) => error.to_string(),
+        };
+        if start.elapsed() > limit {
+            bail!("waited {} s for {what}; last seen: {seen}", limit.as_secs());
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
 impl<V> Look<V, V> {
     /// Done with the value when the test holds, otherwise the value is what was seen.
     pub fn when(value: V, test: impl FnOnce(&V) -> bool) -> Self {

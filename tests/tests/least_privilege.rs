@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
@@ -13,7 +13,7 @@ use render::Kind;
 use serde_json::{Value, json};
 use testbed::audit::{Request, Requests};
 use testbed::cluster::NAMESPACE_ROLE;
-use testbed::drift::{attack, essence, remove, undone};
+use testbed::drift::{self, attack, undone};
 use testbed::fixture::{OPERATOR, Service, example, rest, wanted};
 use testbed::operator::Options;
 use testbed::progress::not_checked;
@@ -163,14 +163,9 @@ async fn hide(service: &Service, kind: Kind, name: &str) -> Result<()> {
 }
 
 /// Somebody makes an object that claims to be a child.
-async fn plant(service: &Service, kind: Kind, name: &str) -> Result<()> {
-    let mut planted = essence(&service.child(kind, name).await?.context("no such child")?);
-    remove(&mut planted, "/spec", &["clusterIP", "clusterIPs"]);
-    remove(&mut planted, "/metadata", &["uid", "creationTimestamp", "annotations"]);
-    let name = format!("planted-{name}");
-    planted["metadata"]["name"] = json!(name);
-    let api = service.children_api(kind);
-    api.create(&PostParams::default(), &serde_json::from_value(planted)?).await?;
+async fn plant(service: &Service, kind: Kind, like: &str) -> Result<()> {
+    let (name, api) = (format!("planted-{like}"), service.children_api(kind));
+    drift::plant(service, kind, like, &name).await?;
     wait_until(LIMIT, &format!("{} {name} to go", kind.as_str()), async || match api.get_opt(&name).await {
         Ok(None) => Look::Done(()),
         other => Look::NotYet(format!("{other:?}")),

@@ -2,17 +2,19 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use futures::future::try_join_all;
-use kube::ResourceExt;
-use kube::api::{Patch, PostParams};
+use kube::api::Patch;
 use render::Kind;
 use serde_json::json;
 use testbed::cluster::NAMESPACE_ROLE;
-use testbed::drift::{attack, essence, remove};
+use testbed::drift::{attack, plant};
 use testbed::fixture::{OPERATOR, Service, condition};
 use testbed::rights::{self, Right};
 use testbed::{Cluster, Look, Operator, wait_until};
 
 use crate::{BACK, full, is_missed, kind_of, name_of};
+
+/// An object that claims to be a child, which the spec does not ask for.
+const PLANTED: &str = "planted";
 
 #[tokio::test]
 async fn each_right_in_a_namespace_that_is_missing_is_named_and_the_rest_works() -> Result<()> {
@@ -68,7 +70,8 @@ async fn provoke(service: &Service, right: &Right, kind: Kind) -> Result<Option<
         ("update", _) => json!({"metadata": {"labels": {"app.kubernetes.io/part-of": "mallory"}}}),
         ("delete", _) => {
             service.made().await?;
-            return plant(service, kind).await.map(Some);
+            plant(service, kind, &name_of(service, kind)?, PLANTED).await?;
+            return Ok(Some(PLANTED.into()));
         }
         _ => bail!("no service needs the verb {}", right.verb),
     };
@@ -80,22 +83,11 @@ async fn provoke(service: &Service, right: &Right, kind: Kind) -> Result<Option<
     Ok(Some(child))
 }
 
-/// An object that claims to be a child of the service, which the spec does not ask for.
-async fn plant(service: &Service, kind: Kind) -> Result<String> {
-    let live = service.child(kind, &name_of(service, kind)?).await?.context("no such child")?;
-    let mut planted = essence(&live);
-    remove(&mut planted, "/spec", &["clusterIP", "clusterIPs"]);
-    remove(&mut planted, "/metadata", &["uid", "creationTimestamp", "annotations"]);
-    planted["metadata"]["name"] = json!("planted");
-    let planted = serde_json::from_value(planted)?;
-    Ok(service.children_api(kind).create(&PostParams::default(), &planted).await?.name_any())
-}
-
 /// Whether what was provoked is gone.
 async fn mended(service: &Service, kind: Kind, child: Option<&str>) -> Result<bool> {
     let Some(child) = child else { return Ok(true) };
     let live = service.child(kind, child).await?;
-    if child == "planted" {
+    if child == PLANTED {
         return Ok(live.is_none());
     }
     let labels = &live.context("no such child")?["metadata"]["labels"];
