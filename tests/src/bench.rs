@@ -9,6 +9,7 @@ use crds::{ChildState, HardenedService};
 use futures::{StreamExt, TryStreamExt};
 use kube::api::{ListParams, PostParams, WatchEvent, WatchParams};
 use kube::{Api, ResourceExt};
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::audit::{Audit, Mark, Requests};
@@ -82,6 +83,15 @@ impl Restarted {
     }
 }
 
+/// What works beside the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Beside {
+    /// etcd, kube-apiserver, kube-controller-manager and kube-scheduler.
+    Controllers,
+    /// etcd and kube-apiserver only, so that every request is the operator's or the creator's.
+    ApiServer,
+}
+
 /// One control plane with an operator, and what it has to do.
 struct Bench {
     // Dropped in this order: the operator before the cluster.
@@ -91,24 +101,27 @@ struct Bench {
     audit: Audit,
     shape: HardenedService,
     made: usize,
-    _testbed: PrivateTestbed,
+    testbed: PrivateTestbed,
 }
 
 /// Measures everything; gives a table in Markdown.
 pub async fn run(plan: &Plan) -> Result<String> {
     let progress = Progress::start();
-    let mut created = Vec::new();
+    let (mut created, mut alone) = (Vec::new(), Vec::new());
     let mut restarted = Vec::new();
     for number in 1..=plan.runs {
-        let mut bench = Bench::start().await?;
+        let mut bench = Bench::start(Beside::Controllers).await?;
         created.push(bench.create(plan.services).await?);
         progress.step(&format!("run {number} of {}: {:?}", plan.runs, created[number - 1]));
         restarted.push(bench.restart().await?);
         progress.step(&format!("restart: {:?}", restarted[number - 1]));
+        drop(bench);
+        alone.push(Bench::start(Beside::ApiServer).await?.create(plan.services).await?);
+        progress.step(&format!("beside the API server alone: {:?}", alone[number - 1]));
     }
     let mut grown = Vec::new();
     if !plan.many.is_empty() {
-        let mut bench = Bench::start().await?;
+        let mut bench = Bench::start(Beside::Controllers).await?;
         for many in &plan.many {
             let more = many.checked_sub(bench.made).context("the numbers must rise")?;
             grown.push((*many, bench.create(more).await?.resident));
@@ -118,7 +131,7 @@ pub async fn run(plan: &Plan) -> Result<String> {
         progress.step(&format!("restart: {:?}", restarted[restarted.len() - 1]));
     }
     let children = fixture::wanted(&shape()?).len();
-    Ok(figures::table(children, &created, &restarted, &grown))
+    Ok(figures::table(children, &created, &alone, &restarted, &grown))
 }
 
 /// A service with every child that there can be today.
@@ -130,7 +143,7 @@ fn shape() -> Result<HardenedService> {
 }
 
 impl Bench {
-    async fn start() -> Result<Self> {
+    async fn start(beside: Beside) -> Result<Self> {
         let testbed = PrivateTestbed::new()?;
         testbed.run(&["up", "--control-plane"])?;
         let cluster = Cluster::of(&testbed).await?;
@@ -142,10 +155,21 @@ impl Bench {
             namespaces.push(cluster.namespace("bench").await?);
         }
         let operator = Operator::start_with(&cluster, Options::default()).await?;
-        let bench =
-            Self { operator, namespaces, cluster, audit, shape: shape()?, made: 0, _testbed: testbed };
+        let bench = Self { operator, namespaces, cluster, audit, shape: shape()?, made: 0, testbed };
         bench.rest().await?;
+        if beside == Beside::ApiServer {
+            bench.stop_controllers()?;
+        }
         Ok(bench)
+    }
+
+    fn stop_controllers(&self) -> Result<()> {
+        for name in ["kube-controller-manager", "kube-scheduler"] {
+            let pid = process::pid(&self.testbed.state, name).with_context(|| format!("no {name}"))?;
+            process::signal(pid, Signal::KILL);
+            process::wait_gone(pid)?;
+        }
+        Ok(())
     }
 
     /// Creates so many more services at once and waits until all are applied and the operator rests.

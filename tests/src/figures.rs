@@ -4,15 +4,20 @@ use std::fmt::Write;
 
 use crate::bench::{Created, Restarted};
 
-/// Smallest, median and largest of the runs for each figure.
+/// Smallest, median and largest of the runs for each figure. `alone` are runs without the controllers of Kubernetes.
 pub fn table(
     children: usize,
     created: &[Created],
+    alone: &[Created],
     restarted: &[Restarted],
     grown: &[(usize, u64)],
 ) -> String {
     let mut rows = vec![row("children of a service", children.to_string(), "", "14")];
     rows.extend(creation(created));
+    rows.extend(creation(alone).into_iter().map(|[what, rest @ ..]| {
+        let [ours, target, peer] = rest;
+        [format!("{what}; without controllers"), ours, target, peer]
+    }));
     for (services, resident) in grown {
         let peer = if *services == 600 { "213" } else { "" };
         rows.push(row(&memory(*services), format!("{:.0}", mib(*resident)), "", peer));

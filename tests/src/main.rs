@@ -94,7 +94,12 @@ async fn run(command: Command) -> Result<()> {
         Command::Status => status(&state),
         Command::Previous => previous::build().map(drop),
         Command::Bench { runs, services, many } => {
-            say(&bench::run(&bench::Plan { runs, services, many }).await?)
+            let plan = bench::Plan { runs, services, many };
+            // Given up in order, so that no control plane is left behind.
+            tokio::select! {
+                table = Box::pin(bench::run(&plan)) => say(&table?),
+                _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
+            }
         }
         Command::Watch => users::watch(&state),
     }
