@@ -221,10 +221,17 @@ impl Bench {
         mut names: BTreeSet<String>,
     ) -> Result<()> {
         let children = fixture::wanted(&self.shape).len();
-        let mut events = api.watch(&WatchParams::default().timeout(290), from).await?.boxed();
+        let params = WatchParams::default().timeout(290);
+        let mut from = from.to_owned();
+        let mut events = api.watch(&params, &from).await?.boxed();
         while !names.is_empty() {
-            let event = events.try_next().await?.context("the watch ended")?;
+            let Some(event) = events.try_next().await? else {
+                // The API server ends the watch of a client that does not keep up.
+                events = api.watch(&params, &from).await?.boxed();
+                continue;
+            };
             let (WatchEvent::Added(service) | WatchEvent::Modified(service)) = event else { continue };
+            from = service.resource_version().unwrap_or(from);
             let status = service.status.clone().unwrap_or_default();
             let applied = status.children.iter().filter(|child| child.state == ChildState::Applied).count();
             if applied == children {
