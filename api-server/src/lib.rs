@@ -4,6 +4,7 @@ pub mod config;
 mod goaway;
 pub mod headers;
 pub mod healthcheck;
+pub mod limiter;
 pub mod metrics;
 mod middleware;
 pub mod policy;
@@ -50,9 +51,12 @@ pub fn app(
         .configure(routes)
         .default_service(web::to(problem::not_found))
         .wrap(from_fn(middleware::body_limit))
+        .wrap(from_fn(middleware::rate_limit))
+        .wrap(from_fn(middleware::cors))
         .wrap(from_fn(middleware::trusted_hosts))
         .wrap(from_fn(middleware::problems))
         .wrap(from_fn(middleware::security_headers))
         .wrap(from_fn(middleware::last_answer))
         .wrap(from_fn(middleware::request_log))
+        .wrap(from_fn(middleware::api_prefix))
 }

@@ -34,6 +34,12 @@ struct ReloadLabels {
     result: Reload,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    rule: String,
+    result: &'static str,
+}
+
 /// A watched file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReloadFile {
@@ -91,6 +97,7 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     durations: Family<DurationLabels, Histogram, fn() -> Histogram>,
     reloads: Family<ReloadLabels, Counter<u64, AtomicU64>>,
+    limited: Family<LimitLabels, Counter>,
 }
 
 impl Metrics {
@@ -107,7 +114,10 @@ impl Metrics {
             durations.clone(),
         );
         registry.register("config_reloads", "Changes of watched files by result", reloads.clone());
-        Self { registry, requests, durations, reloads }
+        let limited = Family::default();
+        let help = "Requests that a rate limit counted, by rule and whether they passed";
+        registry.register("rate_limit_requests", help, limited.clone());
+        Self { registry, requests, durations, reloads, limited }
     }
 
     pub(crate) fn answered(&self, method: &Method, route: String, status: u16, took: Duration) {
@@ -116,6 +126,12 @@ impl Metrics {
             .get_or_create(&DurationLabels { method, route: route.clone() })
             .observe(took.as_secs_f64());
         self.requests.get_or_create(&RequestLabels { method, route, status }).inc();
+    }
+
+    /// Rules are few: their names come from the policy file.
+    pub(crate) fn limited(&self, rule: &str, allowed: bool) {
+        let result = if allowed { "allowed" } else { "denied" };
+        self.limited.get_or_create(&LimitLabels { rule: rule.to_owned(), result }).inc();
     }
 
     pub(crate) fn reloaded(&self, file: ReloadFile, result: Reload) {

@@ -1,16 +1,22 @@
 //! The middleware stack, one file per concern. None of it knows a route; all of it answers, none returns an error.
 
+mod api_prefix;
 mod body_limit;
+mod cors;
 mod last_answer;
 mod problems;
+mod rate_limit;
 mod request_log;
 mod security_headers;
 mod trusted_hosts;
 
 pub use self::{
+    api_prefix::api_prefix,
     body_limit::body_limit,
+    cors::cors,
     last_answer::last_answer,
     problems::problems,
+    rate_limit::rate_limit,
     request_log::{new_id, request_log},
     security_headers::security_headers,
     trusted_hosts::trusted_hosts,

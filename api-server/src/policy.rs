@@ -1,5 +1,6 @@
 //! The policy file: its schema, reading and checking. What a policy does is up to the middleware.
 
+mod cors;
 mod limits;
 
 use std::{collections::BTreeMap, fs, io, path::Path};
@@ -7,8 +8,11 @@ use std::{collections::BTreeMap, fs, io, path::Path};
 use serde::Deserialize;
 use thiserror::Error;
 
-pub use self::limits::{Cidr, PathMatch, PathType, Period, RateLimit, RateLimits, Rule, Store};
-use crate::{config::Environment, headers::HeaderSet};
+pub use self::{
+    cors::{Cors, CorsSet},
+    limits::{Cidr, PathMatch, PathType, Period, RateLimit, RateLimits, Rule, Store},
+};
+use crate::{config::Environment, headers::HeaderSet, limiter::Limiter};
 
 /// The largest file that is read; a `ConfigMap` cannot hold more.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -26,6 +30,9 @@ pub struct Policy {
     /// Response headers.
     #[serde(default)]
     pub headers: Headers,
+    /// Pages of other origins.
+    #[serde(default)]
+    pub cors: Option<Cors>,
     /// Request limits.
     #[serde(default)]
     pub rate_limits: RateLimits,
@@ -75,6 +82,7 @@ impl Default for Policy {
             environment: None,
             trusted_hosts: Vec::new(),
             headers: Headers::default(),
+            cors: None,
             rate_limits: RateLimits::default(),
         }
     }
@@ -87,6 +95,10 @@ pub struct Compiled {
     pub policy: Policy,
     /// The response headers.
     pub headers: HeaderSet,
+    /// Which pages of other origins may ask.
+    pub cors: Option<CorsSet>,
+    /// The rate limits with their counters.
+    pub limiter: Limiter,
 }
 
 impl Compiled {
@@ -127,7 +139,10 @@ fn compile(mut policy: Policy) -> Result<Compiled, PolicyError> {
     }
     limits::check(&policy.rate_limits).map_err(invalid)?;
     let headers = HeaderSet::new(&policy.headers).map_err(invalid)?;
-    Ok(Compiled { policy, headers })
+    let cors = policy.cors.as_ref().map(|cors| CorsSet::new(cors, policy.environment)).transpose();
+    let cors = cors.map_err(invalid)?;
+    let limiter = Limiter::new(&policy.rate_limits).map_err(invalid)?;
+    Ok(Compiled { policy, headers, cors, limiter })
 }
 
 fn is_host(host: &str) -> bool {

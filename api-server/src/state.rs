@@ -1,6 +1,9 @@
 //! What all workers share: settings, the policy in force, the certificate, metrics, and whether we are draining.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::{Duration, Instant},
+};
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
@@ -22,6 +25,7 @@ pub struct State {
     /// The served certificate, when there is TLS.
     pub certificate: Option<Arc<Certificate>>,
     policy: ArcSwap<Compiled>,
+    started: Instant,
     draining: watch::Sender<bool>,
     /// The watched files hold something that was refused.
     pub(crate) stale: Stale,
@@ -41,11 +45,13 @@ impl State {
             Some(path) => Compiled::parse(&policy::read(path)?)?,
             None => Compiled::built_in()?,
         };
+        warn_of_store(&compiled);
         Ok(Self {
             config,
             metrics: Metrics::new(),
             certificate,
             policy: ArcSwap::from_pointee(compiled),
+            started: Instant::now(),
             draining: watch::Sender::new(false),
             stale: Stale::default(),
         })
@@ -56,8 +62,16 @@ impl State {
         self.policy.load()
     }
 
-    pub(crate) fn set_policy(&self, compiled: Compiled) {
+    /// Takes a new policy; what the limits have counted stays counted.
+    pub(crate) fn set_policy(&self, mut compiled: Compiled) {
+        compiled.limiter.keep_counters(&self.policy().limiter);
+        warn_of_store(&compiled);
         self.policy.store(Arc::new(compiled));
+    }
+
+    /// The time since the start, by a clock that is never set.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Whether the process is on its way out.
@@ -76,5 +90,12 @@ impl State {
             // Without a sender there is no process to drain.
             let _ = draining.wait_for(|draining| *draining).await;
         }
+    }
+}
+
+/// Whoever asks for shared counters must know that they are not.
+fn warn_of_store(compiled: &Compiled) {
+    if compiled.policy.rate_limits.store == policy::Store::Redis {
+        tracing::warn!("rateLimits.store: redis is not there yet, each replica counts in memory");
     }
 }

@@ -1,6 +1,6 @@
 //! Request id, metrics and one JSON line per request. Never a body, a query or a header that can hold a token.
 
-use std::{fmt::Write as _, time::Instant};
+use std::{fmt::Write as _, net::IpAddr, time::Instant};
 
 use actix_web::{
     Error, HttpMessage as _,
@@ -12,8 +12,9 @@ use actix_web::{
 };
 
 use super::is_probe;
-use crate::{headers::random, metrics::NO_ROUTE, state::State};
+use crate::{headers::random, limiter, metrics::NO_ROUTE, policy::Cidr, state::State};
 
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A path is a client's text: what is longer tells nothing more.
@@ -50,6 +51,19 @@ fn is_request_id(text: &[u8]) -> bool {
     (1..=64).contains(&text.len()) && text.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-')
 }
 
+/// The client's address, behind trusted proxies that of `X-Forwarded-For`.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientAddress(pub IpAddr);
+
+impl ClientAddress {
+    fn of(req: &ServiceRequest, trusted: &[Cidr]) -> Option<Self> {
+        let peer = req.peer_addr()?.ip();
+        let lines: Vec<_> =
+            req.headers().get_all(X_FORWARDED_FOR).map(|v| v.to_str().unwrap_or("")).collect();
+        Some(Self(limiter::address(peer, lines.into_iter(), trusted)))
+    }
+}
+
 pub async fn request_log(
     state: Data<State>,
     req: ServiceRequest,
@@ -58,6 +72,10 @@ pub async fn request_log(
     let start = Instant::now();
     let id = RequestId::of(req.headers().get(X_REQUEST_ID));
     req.extensions_mut().insert(id.clone());
+    let client = ClientAddress::of(&req, &state.policy().policy.rate_limits.trusted_proxies);
+    if let Some(client) = client {
+        req.extensions_mut().insert(client);
+    }
     let mut response = next.call(req).await?.map_into_boxed_body();
     let took = start.elapsed();
     response.headers_mut().insert(X_REQUEST_ID, id.0.clone());
@@ -75,7 +93,7 @@ pub async fn request_log(
         tracing::info!(
             target: "access",
             request_id = id.as_str(),
-            client = request.peer_addr().map(|a| a.ip().to_string()),
+            client = client.map(|client| client.0.to_string()),
             method = request.method().as_str(),
             path,
             route,

@@ -25,6 +25,9 @@ pub struct RateLimits {
     /// Proxies whose `X-Forwarded-For` is believed.
     #[serde(default)]
     pub trusted_proxies: Vec<Cidr>,
+    /// Replicas that share a limit of the memory store: each gives a part of it, at least 1.
+    #[serde(default = "default_replicas")]
+    pub replicas: u32,
 }
 
 /// Where the counters live.
@@ -136,6 +139,19 @@ pub struct Cidr {
     pub prefix: u8,
 }
 
+impl Cidr {
+    /// Whether the address lies in the range. An IPv4 address in IPv6 form is one of IPv6 here.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let (own, other, width) = match (self.address, address) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => (own.to_bits().into(), other.to_bits().into(), 32),
+            (IpAddr::V6(own), IpAddr::V6(other)) => (own.to_bits(), other.to_bits(), 128),
+            _ => return false,
+        };
+        let differing: u128 = own ^ other;
+        differing.checked_shr(width - u32::from(self.prefix)).unwrap_or(0) == 0
+    }
+}
+
 impl TryFrom<String> for Cidr {
     type Error = String;
 
@@ -156,6 +172,10 @@ impl fmt::Display for Cidr {
 
 const fn default_ipv6_prefix() -> u8 {
     64
+}
+
+const fn default_replicas() -> u32 {
+    1
 }
 
 /// The limits that count where the file says nothing: what each endpoint of the app is protected from.
@@ -184,6 +204,7 @@ impl Default for RateLimits {
             rules: rules.into(),
             ipv6_prefix_length: default_ipv6_prefix(),
             trusted_proxies: Vec::new(),
+            replicas: default_replicas(),
         }
     }
 }

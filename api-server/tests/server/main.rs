@@ -4,9 +4,11 @@
 
 mod client;
 mod contract;
+mod cors;
 mod drain;
 mod headers;
 mod hosts_and_log;
+mod limits;
 mod process;
 mod reload;
 mod stack;

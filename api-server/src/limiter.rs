@@ -1,0 +1,230 @@
+//! The rate limits in force: which rule counts a request, for whom, and what it gets. It reads no clock and no request.
+
+mod client;
+mod gcra;
+mod store;
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use actix_web::http::{Method, header::HeaderValue};
+
+pub use self::client::address;
+use self::{
+    client::Client,
+    gcra::{Decision, Quota},
+    store::Store,
+};
+use crate::policy::{PathMatch, PathType, RateLimits};
+
+/// Clients that each rule remembers: 32 bytes each.
+const CLIENTS: usize = 65_536;
+/// All clients of an IPv6 /48 together get so many times what one client gets.
+const SITE: u64 = 16;
+
+/// The rules of one policy with their counters.
+#[derive(Debug)]
+pub struct Limiter {
+    rules: Vec<Counted>,
+    ipv6_prefix: u8,
+}
+
+/// One rule.
+#[derive(Debug)]
+struct Counted {
+    name: String,
+    methods: Vec<Method>,
+    /// Nothing for the default, which counts what no rule does.
+    path: Option<PathMatch>,
+    quota: Quota,
+    policy: HeaderValue,
+    store: Arc<Store>,
+}
+
+/// What a request gets, as its answer says it.
+#[derive(Debug)]
+pub struct Verdict<'a> {
+    /// The rule's name.
+    pub rule: &'a str,
+    /// Whether it passes.
+    pub allowed: bool,
+    /// Requests per period.
+    pub limit: u64,
+    /// Requests that would pass right now.
+    pub remaining: u64,
+    /// Seconds until all of them would, rounded up.
+    pub reset: u64,
+    /// Seconds until one passes, rounded up; only where this one did not.
+    pub retry_after: u64,
+    /// The value of `RateLimit-Policy`.
+    pub policy: &'a HeaderValue,
+}
+
+impl Limiter {
+    /// Compiles checked limits, with empty counters.
+    pub fn new(limits: &RateLimits) -> Result<Self, String> {
+        let mut rules = Vec::new();
+        for rule in &limits.rules {
+            let methods = rule.methods.iter().map(|m| m.parse()).collect::<Result<_, _>>();
+            let methods = methods.map_err(|_| format!("rateLimits.rules.methods: rule {:?}", rule.name))?;
+            let path = Some(rule.path.clone());
+            rules.push(counted(&rule.name, methods, path, rule.requests, rule.period.as_secs(), limits)?);
+        }
+        if let Some(default) = limits.default {
+            let secs = default.period.as_secs();
+            rules.push(counted("default", Vec::new(), None, default.requests, secs, limits)?);
+        }
+        Ok(Self { rules, ipv6_prefix: limits.ipv6_prefix_length })
+    }
+
+    /// Goes on with the counters of the same rules, so that a reload forgives nobody. What a client has to wait stays as
+    /// it is, also where the rule's numbers have changed.
+    pub fn keep_counters(&mut self, before: &Self) {
+        for rule in &mut self.rules {
+            if let Some(old) = before.rules.iter().find(|old| old.name == rule.name) {
+                rule.store = old.store.clone();
+            }
+        }
+    }
+
+    /// Counts one request, `now` after a fixed moment. Nothing when no rule counts it. The path must be the decoded one
+    /// that routes are found by: otherwise `/%6cogin` would be another path here and the same there.
+    pub fn take(&self, method: &Method, path: &str, address: IpAddr, now: Duration) -> Option<Verdict<'_>> {
+        let rule = self.rules.iter().find(|rule| rule.counts(method, path))?;
+        let client = Client::new(address, self.ipv6_prefix);
+        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let site = client.site().map(|site| rule.store.take(site, rule.quota.scaled(SITE, 1), now));
+        let decision = match site {
+            Some(site) if !site.allowed => Decision { remaining: 0, ..site },
+            _ => rule.store.take(client, rule.quota, now),
+        };
+        Some(Verdict {
+            rule: &rule.name,
+            allowed: decision.allowed,
+            limit: rule.quota.requests(),
+            remaining: decision.remaining,
+            reset: seconds(decision.reset),
+            retry_after: seconds(decision.retry_after),
+            policy: &rule.policy,
+        })
+    }
+}
+
+fn counted(
+    name: &str,
+    methods: Vec<Method>,
+    path: Option<PathMatch>,
+    requests: u32,
+    period: u64,
+    limits: &RateLimits,
+) -> Result<Counted, String> {
+    let quota = Quota::new(requests.into(), period.saturating_mul(1_000_000_000));
+    // Each replica counts for itself, so each gets its part.
+    let quota = quota.scaled(1, limits.replicas.into());
+    let policy = HeaderValue::try_from(format!("\"{name}\";q={};w={period}", quota.requests()))
+        .map_err(|_| format!("rateLimits.rules.name: {name:?} cannot stand in a header"))?;
+    Ok(Counted { name: name.into(), methods, path, quota, policy, store: Arc::new(Store::new(CLIENTS)) })
+}
+
+impl Counted {
+    fn counts(&self, method: &Method, path: &str) -> bool {
+        // HEAD costs what GET costs.
+        let method = if method == Method::HEAD { &Method::GET } else { method };
+        let by_method = self.methods.is_empty() || self.methods.iter().any(|own| own == method);
+        by_method && self.path.as_ref().is_none_or(|own| matches(own, path))
+    }
+}
+
+fn matches(rule: &PathMatch, path: &str) -> bool {
+    match rule.kind {
+        PathType::Exact => path == rule.value,
+        PathType::Prefix => {
+            let below = path.strip_prefix(rule.value.trim_end_matches('/'));
+            below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        }
+    }
+}
+
+fn seconds(nanoseconds: u64) -> u64 {
+    nanoseconds.div_ceil(1_000_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_hours(1);
+
+    fn limiter(limits: &str) -> Limiter {
+        Limiter::new(&serde_json::from_str(limits).unwrap()).unwrap()
+    }
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_first_rule_that_matches_method_and_path_by_segments_counts() {
+        let limiter = limiter(
+            r#"{"rules": [
+                {"name": "login", "methods": ["POST"], "path": {"value": "/login"}, "requests": 5, "period": "1m"},
+                {"name": "jobs", "path": {"type": "Prefix", "value": "/jobs/"}, "requests": 30, "period": "1m"},
+                {"name": "all", "methods": ["GET"], "path": {"type": "Prefix", "value": "/"}, "requests": 9, "period": "1m"}
+            ], "default": {"requests": 7, "period": "1h"}}"#,
+        );
+        for (method, path, rule) in [
+            (Method::POST, "/login", "login"),
+            (Method::POST, "/login/", "default"),
+            (Method::DELETE, "/jobs/7", "jobs"),
+            (Method::GET, "/jobs", "jobs"),
+            (Method::GET, "/jobs2", "all"),
+            (Method::HEAD, "/jobs2", "all"),
+            (Method::PUT, "/jobs2", "default"),
+        ] {
+            let verdict = limiter.take(&method, path, address("203.0.113.7"), HOUR);
+            assert_eq!(verdict.map(|v| v.rule), Some(rule), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn what_no_rule_counts_is_not_limited() {
+        let limiter = Limiter::new(&RateLimits::default()).unwrap();
+        assert!(limiter.take(&Method::GET, "/health", address("203.0.113.7"), HOUR).is_none());
+    }
+
+    #[test]
+    fn a_site_of_many_prefixes_is_limited_as_a_whole() {
+        let limiter = Limiter::new(&RateLimits::default()).unwrap();
+        let passes = |subnet: u32| {
+            let client = address(&format!("2001:db8:1:{subnet:x}::1"));
+            limiter.take(&Method::POST, "/login", client, HOUR).is_some_and(|verdict| verdict.allowed)
+        };
+        assert_eq!((0..10_000).filter(|subnet| passes(*subnet)).count(), 16 * 5);
+    }
+
+    #[test]
+    fn replicas_that_count_for_themselves_get_a_part_each_and_say_so() {
+        let limiter = limiter(
+            r#"{"replicas": 3, "rules": [{"name": "a", "path": {"value": "/"}, "requests": 10, "period": "90s"}]}"#,
+        );
+        let verdict = limiter.take(&Method::GET, "/", address("203.0.113.7"), HOUR).unwrap();
+        assert_eq!((verdict.limit, verdict.remaining, verdict.reset), (3, 2, 30));
+        assert_eq!(verdict.policy, "\"a\";q=3;w=90");
+    }
+
+    #[test]
+    fn a_reload_keeps_the_counters_of_rules_of_the_same_name() {
+        let rules = |requests: u32| {
+            limiter(&format!(
+                r#"{{"rules": [{{"name": "a", "path": {{"value": "/"}}, "requests": {requests}, "period": "1m"}}]}}"#
+            ))
+        };
+        let (before, mut after) = (rules(2), rules(4));
+        let allowed = |limiter: &Limiter| {
+            limiter.take(&Method::GET, "/", address("203.0.113.7"), HOUR).unwrap().allowed
+        };
+        assert_eq!([(); 3].map(|()| allowed(&before)), [true, true, false]);
+        after.keep_counters(&before);
+        assert!(!allowed(&after), "the bucket is as empty as it was");
+        assert!(allowed(&rules(4)), "a new one would be full");
+    }
+}
