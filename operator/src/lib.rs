@@ -30,6 +30,7 @@ mod pki;
 mod provided_certificate;
 mod reconcile;
 mod refusal;
+mod rendered;
 mod report;
 mod run;
 #[cfg(debug_assertions)]
@@ -73,6 +74,7 @@ pub struct Context {
     metrics: Arc<metrics::Metrics>,
     events: events::Events,
     fights: fight::Fights,
+    rendered: rendered::Rendered,
 }
 
 impl Context {
@@ -98,6 +100,7 @@ impl Context {
     fn forget(&self, key: &cache::Key) {
         self.written().remove(key);
         self.unwritten().remove(key);
+        self.rendered.forget(key);
         self.backoff.clear(key);
     }
 
