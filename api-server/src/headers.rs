@@ -75,9 +75,7 @@ impl HeaderSet {
 
     /// Writes the headers over whatever a handler or an upstream has set. Only a handler's own `Cache-Control` stays.
     pub fn apply(&self, headers: &mut HeaderMap) {
-        for (name, value) in &self.fixed {
-            headers.insert(name.clone(), value.clone());
-        }
+        insert(&self.fixed, headers);
         headers.insert(header::CONTENT_SECURITY_POLICY, self.csp());
         if !headers.contains_key(header::CACHE_CONTROL) {
             headers.insert(header::CACHE_CONTROL, self.cache_control.clone());
@@ -100,6 +98,13 @@ impl HeaderSet {
             return CSP_WITHOUT_NONCE;
         };
         HeaderValue::try_from(self.csp.join(&nonce)).unwrap_or(CSP_WITHOUT_NONCE)
+    }
+}
+
+/// Writes headers over those of the same names.
+pub(crate) fn insert(from: &[(HeaderName, HeaderValue)], headers: &mut HeaderMap) {
+    for (name, value) in from {
+        headers.insert(name.clone(), value.clone());
     }
 }
 

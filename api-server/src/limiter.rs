@@ -14,7 +14,7 @@ use self::{
     gcra::{Decision, Quota},
     store::Store,
 };
-use crate::policy::{PathMatch, PathType, RateLimits};
+use crate::policy::{PathMatch, PathType, RateLimit, RateLimits};
 
 /// Clients that each rule remembers: 32 bytes each.
 const CLIENTS: usize = 65_536;
@@ -66,12 +66,11 @@ impl Limiter {
         for rule in &limits.rules {
             let methods = rule.methods.iter().map(|m| m.parse()).collect::<Result<_, _>>();
             let methods = methods.map_err(|_| format!("rateLimits.rules.methods: rule {:?}", rule.name))?;
-            let path = Some(rule.path.clone());
-            rules.push(counted(&rule.name, methods, path, rule.requests, rule.period.as_secs(), limits)?);
+            let limit = RateLimit { requests: rule.requests, period: rule.period };
+            rules.push(counted(&rule.name, methods, Some(rule.path.clone()), limit, limits.replicas)?);
         }
-        if let Some(default) = limits.default {
-            let secs = default.period.as_secs();
-            rules.push(counted("default", Vec::new(), None, default.requests, secs, limits)?);
+        if let Some(limit) = limits.default {
+            rules.push(counted("default", Vec::new(), None, limit, limits.replicas)?);
         }
         Ok(Self { rules, ipv6_prefix: limits.ipv6_prefix_length })
     }
@@ -80,7 +79,7 @@ impl Limiter {
     /// it is, also where the rule's numbers have changed.
     pub fn keep_counters(&mut self, before: &Self) {
         for rule in &mut self.rules {
-            if let Some(old) = before.rules.iter().find(|old| old.name == rule.name) {
+            if let Some(old) = before.rules.iter().find(|old| old.is_same(rule)) {
                 rule.store = old.store.clone();
             }
         }
@@ -113,19 +112,24 @@ fn counted(
     name: &str,
     methods: Vec<Method>,
     path: Option<PathMatch>,
-    requests: u32,
-    period: u64,
-    limits: &RateLimits,
+    limit: RateLimit,
+    replicas: u32,
 ) -> Result<Counted, String> {
-    let quota = Quota::new(requests.into(), period.saturating_mul(1_000_000_000));
+    let period = limit.period.as_secs();
+    let quota = Quota::new(limit.requests.into(), period.saturating_mul(1_000_000_000));
     // Each replica counts for itself, so each gets its part.
-    let quota = quota.scaled(1, limits.replicas.into());
+    let quota = quota.scaled(1, replicas.into());
     let policy = HeaderValue::try_from(format!("\"{name}\";q={};w={period}", quota.requests()))
         .map_err(|_| format!("rateLimits.rules.name: {name:?} cannot stand in a header"))?;
     Ok(Counted { name: name.into(), methods, path, quota, policy, store: Arc::new(Store::new(CLIENTS)) })
 }
 
 impl Counted {
+    /// A rule may be called "default" too.
+    fn is_same(&self, other: &Self) -> bool {
+        self.name == other.name && self.path.is_none() == other.path.is_none()
+    }
+
     fn counts(&self, method: &Method, path: &str) -> bool {
         // HEAD costs what GET costs.
         let method = if method == Method::HEAD { &Method::GET } else { method };
@@ -226,5 +230,16 @@ mod tests {
         after.keep_counters(&before);
         assert!(!allowed(&after), "the bucket is as empty as it was");
         assert!(allowed(&rules(4)), "a new one would be full");
+        let both = || {
+            limiter(
+                r#"{"rules": [{"name": "default", "path": {"value": "/"}, "requests": 1, "period": "1m"}],
+                    "default": {"requests": 1, "period": "1m"}}"#,
+            )
+        };
+        let (before, mut after) = (both(), both());
+        after.keep_counters(&before);
+        assert!(allowed(&after));
+        let other = after.take(&Method::GET, "/other", address("203.0.113.7"), HOUR);
+        assert!(other.unwrap().allowed, "a rule of that name is not the default");
     }
 }

@@ -23,10 +23,9 @@ pub async fn rate_limit(
     let client = req.extensions().get::<ClientAddress>().copied();
     let policy = state.policy();
     // Kubelet and Prometheus are never told to come later.
-    let Some(ClientAddress(client)) = client.filter(|_| !is_probe(req.path())) else {
-        return next.call(req).await.map(ServiceResponse::map_into_boxed_body);
-    };
-    let verdict = policy.limiter.take(req.method(), req.match_info().as_str(), client, state.uptime());
+    let verdict = client.filter(|_| !is_probe(req.path())).and_then(|ClientAddress(client)| {
+        policy.limiter.take(req.method(), req.match_info().as_str(), client, state.uptime())
+    });
     let Some(verdict) = verdict else {
         return next.call(req).await.map(ServiceResponse::map_into_boxed_body);
     };

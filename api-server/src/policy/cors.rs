@@ -7,7 +7,7 @@ use actix_web::http::{
 use serde::Deserialize;
 
 use super::Period;
-use crate::config::Environment;
+use crate::{config::Environment, headers::insert};
 
 /// The cors part of the file. Without it no other origin may read an answer.
 #[derive(Clone, Debug, Deserialize)]
@@ -42,11 +42,10 @@ pub struct CorsSet {
     origins: Vec<HeaderValue>,
     methods: Vec<Method>,
     headers: Vec<HeaderName>,
-    allow_methods: HeaderValue,
-    allow_headers: Option<HeaderValue>,
-    expose_headers: Option<HeaderValue>,
-    credentials: bool,
-    max_age: Option<HeaderValue>,
+    /// Beside the origin, on every answer.
+    answer: Vec<(HeaderName, HeaderValue)>,
+    /// On the answer to a preflight.
+    preflight: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl CorsSet {
@@ -59,17 +58,23 @@ impl CorsSet {
                 "cors.allowOrigins: {origin:?} is not an origin such as {scheme}://app.example"
             ));
         }
+        list::<HeaderName>("exposeHeaders", &cors.expose_headers)?;
+        let credentials = cors.allow_credentials.then_some(HeaderValue::from_static("true"));
+        let answer = [
+            (header::ACCESS_CONTROL_ALLOW_CREDENTIALS, credentials),
+            (header::ACCESS_CONTROL_EXPOSE_HEADERS, joined("exposeHeaders", &cors.expose_headers)?),
+        ];
+        let preflight = [
+            (header::ACCESS_CONTROL_ALLOW_METHODS, joined("allowMethods", &cors.allow_methods)?),
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, joined("allowHeaders", &cors.allow_headers)?),
+            (header::ACCESS_CONTROL_MAX_AGE, cors.max_age.map(|period| period.as_secs().into())),
+        ];
         Ok(Self {
             origins: list("allowOrigins", &cors.allow_origins)?,
             methods: list("allowMethods", &cors.allow_methods)?,
             headers: list("allowHeaders", &cors.allow_headers)?,
-            allow_methods: joined("allowMethods", &cors.allow_methods)?
-                .unwrap_or(HeaderValue::from_static("GET")),
-            allow_headers: joined("allowHeaders", &cors.allow_headers)?,
-            expose_headers: list::<HeaderName>("exposeHeaders", &cors.expose_headers)
-                .and_then(|_| joined("exposeHeaders", &cors.expose_headers))?,
-            credentials: cors.allow_credentials,
-            max_age: cors.max_age.map(|period| period.as_secs().into()),
+            answer: present(answer),
+            preflight: present(preflight),
         })
     }
 
@@ -91,24 +96,19 @@ impl CorsSet {
     /// Writes what lets the page of an allowed origin read the answer.
     pub fn apply(&self, origin: &HeaderValue, headers: &mut HeaderMap) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        if self.credentials {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-        }
-        if let Some(expose) = &self.expose_headers {
-            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, expose.clone());
-        }
+        insert(&self.answer, headers);
     }
 
     /// Writes what a preflight asks for.
     pub fn apply_preflight(&self, headers: &mut HeaderMap) {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, self.allow_methods.clone());
-        if let Some(allow) = &self.allow_headers {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allow.clone());
-        }
-        if let Some(max_age) = &self.max_age {
-            headers.insert(header::ACCESS_CONTROL_MAX_AGE, max_age.clone());
-        }
+        insert(&self.preflight, headers);
     }
+}
+
+fn present<const N: usize>(
+    headers: [(HeaderName, Option<HeaderValue>); N],
+) -> Vec<(HeaderName, HeaderValue)> {
+    headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
 /// As browsers write it: lower case, no default port, no path. A wildcard is none: it would let every page read.

@@ -38,6 +38,12 @@ pub fn get(address: SocketAddr, path: &str) -> Answer {
     send(&mut connect(address), &format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"))
 }
 
+/// A request without a body over a connection of its own; each header ends its line.
+pub fn ask(address: SocketAddr, line: &str, headers: &str) -> Answer {
+    let request = format!("{line} HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n{headers}\r\n");
+    send(&mut connect(address), &request)
+}
+
 /// Sends the text as it is and reads one answer.
 pub fn send(stream: &mut (impl Read + Write), request: &str) -> Answer {
     stream.write_all(request.as_bytes()).unwrap();

@@ -1,9 +1,7 @@
 //! Pages of other origins: who may ask, who may read, and that nobody is echoed.
 
-use std::fs;
-
 use crate::{
-    client::{Answer, connect, send},
+    client::{Answer, ask},
     process::Service,
 };
 
@@ -15,31 +13,17 @@ const POLICY: &str = r#"{"version": 1,
     },
     "rateLimits": {"rules": [{"name": "root", "path": {"value": "/limited"}, "requests": 1, "period": "1h"}]}}"#;
 
-fn start() -> (Service, tempfile::TempDir) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("policy.json");
-    fs::write(&path, POLICY).unwrap();
-    (Service::start(&[("POLICY_FILE", path.to_str().unwrap())]), dir)
-}
-
-fn ask(service: &Service, line: &str, headers: &str) -> Answer {
-    send(
-        &mut connect(service.api),
-        &format!("{line} HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n{headers}\r\n"),
-    )
-}
-
 fn has(answer: &Answer, name: &str) -> bool {
     answer.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name))
 }
 
 #[test]
 fn a_page_of_an_allowed_origin_may_read_also_what_is_refused() {
-    let (service, _dir) = start();
+    let (service, _file) = Service::with_policy(POLICY);
     for (line, status) in
         [("GET /", 200), ("GET /nothing", 404), ("GET /limited", 404), ("GET /limited", 429), ("PUT /", 405)]
     {
-        let answer = ask(&service, line, "origin: https://app.example\r\n");
+        let answer = ask(service.api, line, "origin: https://app.example\r\n");
         assert_eq!(answer.status, status, "{line}");
         assert_eq!(answer.header("access-control-allow-origin"), "https://app.example", "{line}");
         assert_eq!(answer.header("access-control-allow-credentials"), "true");
@@ -50,7 +34,7 @@ fn a_page_of_an_allowed_origin_may_read_also_what_is_refused() {
 
 #[test]
 fn no_other_origin_is_allowed_or_echoed() {
-    let (service, _dir) = start();
+    let (service, _file) = Service::with_policy(POLICY);
     for origin in [
         "null",
         "https://app.example.evil",
@@ -62,12 +46,12 @@ fn no_other_origin_is_allowed_or_echoed() {
         "https://app.example, https://evil.example",
         "*",
     ] {
-        let answer = ask(&service, "GET /", &format!("origin: {origin}\r\n"));
+        let answer = ask(service.api, "GET /", &format!("origin: {origin}\r\n"));
         assert_eq!(answer.status, 200, "{origin}");
         assert!(!has(&answer, "access-control-allow-origin"), "{origin}");
         assert!(answer.header("vary").contains("Origin"), "{origin}");
         let preflight = format!("origin: {origin}\r\naccess-control-request-method: GET\r\n");
-        let answer = ask(&service, "OPTIONS /", &preflight);
+        let answer = ask(service.api, "OPTIONS /", &preflight);
         assert_eq!(answer.status, 403, "{origin}");
         assert!(!has(&answer, "access-control-allow-origin"), "{origin}");
     }
@@ -75,27 +59,27 @@ fn no_other_origin_is_allowed_or_echoed() {
 
 #[test]
 fn a_preflight_is_answered_for_what_is_allowed_and_no_more() {
-    let (service, _dir) = start();
-    let ask = |wanted: &str| {
+    let (service, _file) = Service::with_policy(POLICY);
+    let preflight = |wanted: &str| {
         let headers =
             format!("origin: https://admin.example:8443\r\naccess-control-request-method: {wanted}\r\n");
-        ask(&service, "OPTIONS /jobs/7", &headers)
+        ask(service.api, "OPTIONS /jobs/7", &headers)
     };
-    let answer = ask("DELETE\r\naccess-control-request-headers: authorization,x-trace");
+    let answer = preflight("DELETE\r\naccess-control-request-headers: authorization,x-trace");
     assert_eq!(answer.status, 204);
     assert_eq!(answer.header("access-control-allow-methods"), "GET, DELETE");
     assert_eq!(answer.header("access-control-allow-headers"), "Authorization, X-Trace");
     assert_eq!(answer.header("access-control-max-age"), "600");
     assert_eq!(answer.header("access-control-allow-origin"), "https://admin.example:8443");
-    assert_eq!(ask("PUT").status, 403);
-    assert_eq!(ask("GET\r\naccess-control-request-headers: x-other").status, 403);
+    assert_eq!(preflight("PUT").status, 403);
+    assert_eq!(preflight("GET\r\naccess-control-request-headers: x-other").status, 403);
 }
 
 #[test]
 fn without_a_cors_policy_no_origin_is_allowed() {
     let service = Service::start(&[]);
-    let answer = ask(&service, "GET /", "origin: https://app.example\r\n");
+    let answer = ask(service.api, "GET /", "origin: https://app.example\r\n");
     assert!(!has(&answer, "access-control-allow-origin"));
     let headers = "origin: https://app.example\r\naccess-control-request-method: GET\r\n";
-    assert_eq!(ask(&service, "OPTIONS /", headers).status, 405);
+    assert_eq!(ask(service.api, "OPTIONS /", headers).status, 405);
 }

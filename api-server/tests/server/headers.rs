@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use crate::{
     client::{Answer, connect, get, read, send},
-    process::Service,
+    process::{Service, policy},
 };
 
 /// The seven fixed ones of the eight, as the mission writes them.
@@ -38,8 +38,7 @@ pub fn check(answer: &Answer) -> String {
 
 #[test]
 fn every_answer_carries_the_eight_headers_and_its_own_nonce() {
-    let policy = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(policy.path(), r#"{"version":1,"trustedHosts":["localhost"]}"#).unwrap();
+    let policy = policy(r#"{"version":1,"trustedHosts":["localhost"]}"#);
     let service = Service::start(&[
         ("HEADER_TIMEOUT", "1"),
         ("MAX_BODY_BYTES", "10"),

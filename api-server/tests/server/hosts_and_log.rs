@@ -1,22 +1,14 @@
 //! Trusted hosts, request ids, the access log and the metrics.
 
-use std::fs;
-
 use crate::{
     client::{connect, get, send},
-    process::{Service, command},
+    process::{Service, command, policy},
 };
-
-fn policy(text: &str) -> tempfile::NamedTempFile {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    fs::write(file.path(), text).unwrap();
-    file
-}
 
 #[test]
 fn a_foreign_host_is_misdirected_and_a_probe_is_not() {
-    let file = policy(r#"{"version":1,"trustedHosts":["Studio.Example","10.1.2.3"]}"#);
-    let service = Service::start(&[("POLICY_FILE", file.path().to_str().unwrap())]);
+    let (service, _file) =
+        Service::with_policy(r#"{"version":1,"trustedHosts":["Studio.Example","10.1.2.3"]}"#);
     let status = |target: &str, headers: &str| {
         send(&mut connect(service.api), &format!("GET {target} HTTP/1.1\r\n{headers}\r\n\r\n")).status
     };

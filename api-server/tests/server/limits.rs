@@ -1,9 +1,9 @@
 //! Rate limits over real sockets: what passes, what is refused, and who counts as one client.
 
-use std::{fs, net::SocketAddr, thread, time::Duration};
+use std::{fs, thread, time::Duration};
 
 use crate::{
-    client::{Answer, connect, get, send},
+    client::{Answer, ask, get},
     process::{Service, wait_until},
 };
 
@@ -19,12 +19,6 @@ const PROMISED: [(&str, &str, u64); 8] = [
     ("POST", "/schedule", 10),
 ];
 
-/// Each over a connection of its own, with more headers.
-fn ask(address: SocketAddr, method: &str, path: &str, more: &str) -> Answer {
-    let request = format!("{method} {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n{more}\r\n");
-    send(&mut connect(address), &request)
-}
-
 /// One rule for POST /login behind a proxy at 127.0.0.1.
 fn behind_proxy(requests: u32, period: &str) -> String {
     format!(
@@ -33,15 +27,8 @@ fn behind_proxy(requests: u32, period: &str) -> String {
     )
 }
 
-fn with_policy(policy: &str) -> (Service, tempfile::TempDir) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("policy.json");
-    fs::write(&path, policy).unwrap();
-    (Service::start(&[("POLICY_FILE", path.to_str().unwrap())]), dir)
-}
-
 fn login(service: &Service, forwarded: &str) -> Answer {
-    ask(service.api, "POST", "/login", &format!("x-forwarded-for: {forwarded}\r\n"))
+    ask(service.api, "POST /login", &format!("x-forwarded-for: {forwarded}\r\n"))
 }
 
 #[test]
@@ -49,12 +36,12 @@ fn each_endpoint_lets_its_number_pass_and_refuses_the_next() {
     let service = Service::start(&[]);
     for (method, path, requests) in PROMISED {
         for left in (0..requests).rev() {
-            let answer = ask(service.api, method, path, "");
+            let answer = ask(service.api, &format!("{method} {path}"), "");
             assert_ne!(answer.status, 429, "{method} {path} with {left} left");
             assert_eq!(answer.header("x-ratelimit-limit"), requests.to_string());
             assert_eq!(answer.header("x-ratelimit-remaining"), left.to_string());
         }
-        let refused = ask(service.api, method, path, "");
+        let refused = ask(service.api, &format!("{method} {path}"), "");
         assert_eq!(refused.status, 429, "{method} {path}");
         assert_eq!(refused.header("content-type"), "application/problem+json");
         assert_eq!(refused.header("x-frame-options"), "DENY");
@@ -70,8 +57,8 @@ fn each_endpoint_lets_its_number_pass_and_refuses_the_next() {
 
 #[test]
 fn health_is_unlimited_also_where_everything_else_has_a_limit() {
-    let (service, _dir) =
-        with_policy(r#"{"version": 1, "rateLimits": {"default": {"requests": 1, "period": "1h"}}}"#);
+    let (service, _file) =
+        Service::with_policy(r#"{"version": 1, "rateLimits": {"default": {"requests": 1, "period": "1h"}}}"#);
     assert_eq!(get(service.api, "/").status, 200);
     assert_eq!(get(service.api, "/").status, 429);
     for path in ["/health", "/livez", "/readyz"] {
@@ -81,7 +68,7 @@ fn health_is_unlimited_also_where_everything_else_has_a_limit() {
 
 #[test]
 fn after_the_announced_time_exactly_one_passes() {
-    let (service, _dir) = with_policy(&behind_proxy(3, "6s"));
+    let (service, _file) = Service::with_policy(&behind_proxy(3, "6s"));
     let statuses: Vec<_> = (0..4).map(|_| login(&service, "203.0.113.7")).collect();
     assert_eq!(statuses.iter().filter(|answer| answer.status == 429).count(), 1);
     let wait = statuses[3].header("retry-after").parse().unwrap();
@@ -92,7 +79,7 @@ fn after_the_announced_time_exactly_one_passes() {
 
 #[test]
 fn clients_behind_a_trusted_proxy_are_limited_each_and_cannot_be_another_by_a_header() {
-    let (service, _dir) = with_policy(&behind_proxy(2, "1h"));
+    let (service, _file) = Service::with_policy(&behind_proxy(2, "1h"));
     let passes = |forwarded: &str| login(&service, forwarded).status != 429;
     assert_eq!(["203.0.113.7"; 3].map(passes), [true, true, false]);
     assert!(passes("203.0.113.8"), "another client");
@@ -100,7 +87,7 @@ fn clients_behind_a_trusted_proxy_are_limited_each_and_cannot_be_another_by_a_he
     assert_eq!(["2001:db8::1", "2001:db8::2", "2001:db8::ffff:3"].map(passes), [true, true, false]);
     let real_ip =
         "x-forwarded-for: 203.0.113.7\r\nx-real-ip: 198.51.100.2\r\nforwarded: for=198.51.100.2\r\n";
-    assert_eq!(ask(service.api, "POST", "/login", real_ip).status, 429);
+    assert_eq!(ask(service.api, "POST /login", real_ip).status, 429);
     let logged = service.wait_for_log(|line| line["target"] == "access");
     assert_eq!(logged["client"], "203.0.113.7");
 }
@@ -114,18 +101,18 @@ fn without_a_trusted_proxy_no_header_makes_another_client() {
 
 #[test]
 fn another_spelling_of_a_path_is_the_same_limit() {
-    let (service, _dir) = with_policy(&behind_proxy(3, "1h"));
+    let (service, _file) = Service::with_policy(&behind_proxy(3, "1h"));
     let spellings = ["/login", "/api/login", "/%6cogin", "/login?a=b", "/api/%6cogin"];
-    let refused = spellings.map(|path| ask(service.api, "POST", path, "").status == 429);
+    let refused = spellings.map(|path| ask(service.api, &format!("POST {path}"), "").status == 429);
     assert_eq!(refused, [false, false, false, true, true]);
 }
 
 #[test]
 fn a_reload_forgives_nobody() {
-    let (service, dir) = with_policy(&behind_proxy(2, "1h"));
+    let (service, file) = Service::with_policy(&behind_proxy(2, "1h"));
     let passes = || login(&service, "203.0.113.7").status != 429;
     assert_eq!([(); 3].map(|()| passes()), [true, true, false]);
-    fs::write(dir.path().join("policy.json"), behind_proxy(3, "1h")).unwrap();
+    fs::write(file.path(), behind_proxy(3, "1h")).unwrap();
     wait_until("the new limit", || {
         (login(&service, "203.0.113.8").header("x-ratelimit-limit") == "3").then_some(())
     });

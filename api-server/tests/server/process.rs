@@ -1,6 +1,7 @@
 //! Starts the binary under test and reads its log. It stops what it started, also when a test fails.
 
 use std::{
+    fs,
     io::{BufRead as _, BufReader},
     net::SocketAddr,
     process::{Child, Command, ExitStatus, Stdio},
@@ -10,6 +11,7 @@ use std::{
 };
 
 use serde_json::Value;
+use tempfile::NamedTempFile;
 
 /// A running service.
 pub struct Service {
@@ -31,7 +33,20 @@ pub fn command(settings: &[(&str, &str)]) -> Command {
     command
 }
 
+/// A policy file.
+pub fn policy(text: &str) -> NamedTempFile {
+    let file = NamedTempFile::new().unwrap();
+    fs::write(file.path(), text).unwrap();
+    file
+}
+
 impl Service {
+    /// With a policy file, which it follows.
+    pub fn with_policy(text: &str) -> (Self, NamedTempFile) {
+        let file = policy(text);
+        (Self::start(&[("POLICY_FILE", file.path().to_str().unwrap())]), file)
+    }
+
     pub fn start(settings: &[(&str, &str)]) -> Self {
         let mut child = command(settings).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();

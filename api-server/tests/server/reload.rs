@@ -43,11 +43,8 @@ fn a_policy_swapped_as_kubelet_does_changes_a_header_on_open_connections() {
 
 #[test]
 fn a_policy_file_that_goes_away_leaves_the_last_good_one() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("policy.json");
-    fs::write(&path, frame_policy("SAMEORIGIN")).unwrap();
-    let service = Service::start(&[("POLICY_FILE", path.to_str().unwrap())]);
-    fs::remove_file(&path).unwrap();
+    let (service, file) = Service::with_policy(&frame_policy("SAMEORIGIN"));
+    fs::remove_file(file.path()).unwrap();
     service.wait_for_log(|line| line["level"] == "ERROR" && line["file"] == "policy");
     assert_eq!(get(service.api, "/").header("x-frame-options"), "SAMEORIGIN");
 }
