@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{
     Context,
     cache::{Key, SecretNote},
-    compare::{self, Digest, Rules},
+    compare::{self, Rules},
     error::Error,
     events::{Happening, Severity},
     fight::Object,
@@ -17,7 +17,6 @@ use crate::{
     metrics,
     observe::{Observed, TlsSecret},
     ownership::is_ours,
-    rendered::Last,
     write::Writer,
 };
 
@@ -40,8 +39,8 @@ pub struct Pass<'a> {
 
 impl Pass<'_> {
     /// A child, as fights know it.
-    pub fn object(&self, kind: Kind, name: &str) -> Object {
-        Object { service: self.key.clone(), kind, name: name.to_owned() }
+    pub fn object(&self, child: &Child) -> Object {
+        Object { service: self.key.clone(), kind: child.kind, name: child.name.clone() }
     }
 }
 
@@ -52,13 +51,19 @@ pub async fn apply(
     observed: &Observed,
     certificate: &Certificate,
 ) -> Result<Applied, Error> {
+    let mut applied = Applied {
+        tls: certificate.status.clone(),
+        tls_problem: certificate.problem.clone(),
+        tls_warning: certificate.warning.clone(),
+        ..Applied::default()
+    };
     if matches!(&certificate.plan, Plan::Content(content) if content.replaces_own) {
         expect_change(pass);
     }
     let mut hold = blind(pass, Kind::Secret).or_else(|| observed.not_allowed.clone());
-    let mut outcomes = Vec::with_capacity(children.len());
+    let wanted: Vec<(Kind, String)> = children.iter().map(|c| (c.kind, c.name.clone())).collect();
     for child in children {
-        let outcome = match &child.body {
+        let mut outcome = match &child.body {
             _ if let Some(problem) = blind(pass, child.kind) => {
                 Writer { pass, child: &child }.failed(None, problem)
             }
@@ -75,62 +80,15 @@ pub async fn apply(
                 message: format!("the pods wait for {} {}", outcome.kind.as_str(), outcome.name),
             });
         }
-        outcomes.push(outcome);
+        outcome.problem = outcome.problem.or_else(|| pass.ctx.fights.problem(&pass.object(&child), pass.now));
+        applied.outcomes.push(outcome);
     }
-    finish(pass, outcomes, certificate).await
-}
-
-/// The same without rendering and without a request, when every child is in place as it was rendered last from the same
-/// source. Nothing when there is anything to do.
-pub async fn in_place(
-    pass: &Pass<'_>,
-    source: Digest,
-    observed: &Observed,
-    certificate: &Certificate,
-) -> Result<Option<Applied>, Error> {
-    let last = pass.ctx.rendered.get(pass.key, source);
-    let (Some(last), Plan::Keep(secret), None) = (last, &certificate.plan, &observed.not_allowed) else {
-        return Ok(None);
-    };
-    let mut outcomes = Vec::with_capacity(last.len());
-    for Last { kind, name, digest } in &*last {
-        let (uid, problem) = match digest {
-            _ if blind(pass, *kind).is_some() => return Ok(None),
-            None => (secret.clone(), certificate.problem.clone()),
-            Some(wanted) => match pass.ctx.cache.get(*kind, &pass.key.namespace, name) {
-                Some(live) if is_settled(pass, *kind, &live, || *wanted) => (live.uid(), None),
-                _ => return Ok(None),
-            },
-        };
-        outcomes.push(Outcome { kind: *kind, name: name.clone(), uid, state: ChildState::Applied, problem });
-    }
-    finish(pass, outcomes, certificate).await.map(Some)
-}
-
-/// Fights, what is not wanted any more, and the Deployment as it is now.
-async fn finish(
-    pass: &Pass<'_>,
-    mut outcomes: Vec<Outcome>,
-    certificate: &Certificate,
-) -> Result<Applied, Error> {
-    for outcome in &mut outcomes {
-        let object = pass.object(outcome.kind, &outcome.name);
-        outcome.problem = outcome.problem.take().or_else(|| pass.ctx.fights.problem(&object, pass.now));
-    }
-    let refused = prune(pass, &outcomes).await?;
-    outcomes.extend(refused);
-    let deployment = deployment(pass);
+    applied.outcomes.extend(prune(pass, &wanted).await?);
+    applied.deployment = deployment(pass);
     let note = pass.ctx.cache.note(Kind::Deployment, &pass.key.namespace, &pass.key.name);
-    let is_settled = deployment.as_ref().is_some_and(|d| note.version == (d.uid(), d.resource_version()));
-    Ok(Applied {
-        outcomes,
-        tls: certificate.status.clone(),
-        tls_problem: certificate.problem.clone(),
-        tls_warning: certificate.warning.clone(),
-        deployment,
-        deployment_is_settled: is_settled,
-        ..Applied::default()
-    })
+    applied.deployment_is_settled =
+        applied.deployment.as_ref().is_some_and(|d| note.version == (d.uid(), d.resource_version()));
+    Ok(applied)
 }
 
 /// The Deployment as the cache has it, when it is ours.
@@ -142,19 +100,11 @@ pub fn deployment(pass: &Pass<'_>) -> Option<k8s_openapi::api::apps::v1::Deploym
     (*live).clone().try_parse().ok()
 }
 
-/// Whether exactly this version was found to be what is wanted, or made so.
-fn is_settled(pass: &Pass<'_>, kind: Kind, live: &DynamicObject, wanted: impl FnOnce() -> Digest) -> bool {
-    let note = pass.ctx.cache.note(kind, &pass.key.namespace, &live.name_any());
-    note.version == (live.uid(), live.resource_version())
-        && is_ours(&live.metadata, pass.service)
-        && note.target == Some(wanted())
-}
-
 async fn object(pass: &Pass<'_>, child: &Child, desired: &Value) -> Result<Outcome, Error> {
     let writer = Writer { pass, child };
     match pass.ctx.cache.get(child.kind, &pass.key.namespace, &child.name) {
         None => writer.create(desired).await,
-        Some(live) if is_settled(pass, child.kind, &live, || compare::digest(desired)) => {
+        Some(live) if writer.is_settled(&live, desired) => {
             Ok(writer.outcome(live.uid(), ChildState::Applied, None))
         }
         Some(live) => writer.settle((*live).clone(), desired).await,
@@ -274,10 +224,10 @@ fn blind(pass: &Pass<'_>, kind: Kind) -> Option<Problem> {
 }
 
 /// Deletes what is ours and not wanted any more, with uid and resourceVersion (V5). Gives what the server refused.
-async fn prune(pass: &Pass<'_>, wanted: &[Outcome]) -> Result<Vec<Outcome>, Error> {
+async fn prune(pass: &Pass<'_>, wanted: &[(Kind, String)]) -> Result<Vec<Outcome>, Error> {
     let mut refused = Vec::new();
     for (kind, live) in pass.ctx.cache.of(pass.key) {
-        let unwanted = !wanted.iter().any(|child| child.kind == kind && child.name == live.name_any());
+        let unwanted = !wanted.iter().any(|(k, name)| *k == kind && *name == live.name_any());
         let here = is_ours(&live.metadata, pass.service) && live.metadata.deletion_timestamp.is_none();
         if unwanted && here && blind(pass, kind).is_none() {
             let child = Child { kind, name: live.name_any(), body: Body::Object(Value::Null) };

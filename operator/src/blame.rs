@@ -51,7 +51,7 @@ impl Writer<'_> {
         let fields = drift::managed_fields(before);
         let security = harmless::is_security(self.child.kind, paths);
         let flip = Flip { paths, security, pair };
-        let object = self.object();
+        let object = self.pass.object(self.child);
         let (decision, began) =
             self.pass.ctx.fights.decide(&object, drift::manager(&fields), flip, self.pass.now);
         if let Some(note) = began {
@@ -67,7 +67,7 @@ impl Writer<'_> {
         let fields = drift::managed_fields(before);
         let manager = drift::manager(&fields);
         let kind = self.child.kind.as_str();
-        let (fights, object) = (&self.pass.ctx.fights, self.object());
+        let (fights, object) = (&self.pass.ctx.fights, self.pass.object(self.child));
         fights.restored(&object, manager, paths, self.pass.now);
         let labels = metrics::Drift { kind, manager: drift::label(manager) };
         self.pass.ctx.metrics.drift.get_or_create(&labels).inc();

@@ -85,7 +85,6 @@ pub async fn serve(
         backoff: Backoff::default(),
         metrics: term.view.metrics.clone(),
         fights: crate::fight::Fights::default(),
-        rendered: crate::rendered::Rendered::default(),
     });
     let (sender, requests) = mpsc::unbounded();
     let mut watches = watch::start(&ctx, &Queue(sender), &term.args.namespaces, writer);

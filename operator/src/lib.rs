@@ -30,7 +30,6 @@ mod pki;
 mod provided_certificate;
 mod reconcile;
 mod refusal;
-mod rendered;
 mod report;
 mod run;
 #[cfg(debug_assertions)]
@@ -74,7 +73,6 @@ pub struct Context {
     metrics: Arc<metrics::Metrics>,
     events: events::Events,
     fights: fight::Fights,
-    rendered: rendered::Rendered,
 }
 
 impl Context {
@@ -100,7 +98,6 @@ impl Context {
     fn forget(&self, key: &cache::Key) {
         self.written().remove(key);
         self.unwritten().remove(key);
-        self.rendered.forget(key);
         self.backoff.clear(key);
     }
 

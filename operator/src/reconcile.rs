@@ -13,7 +13,7 @@ use crate::{
     compare::Rules,
     error::Error,
     issuer::{Certificate, Plan},
-    key_of, mint, observe, rendered,
+    key_of, mint, observe,
     report::{self, Written},
     watch::NAMESPACES,
 };
@@ -68,19 +68,13 @@ pub async fn reconcile(service: Arc<HardenedService>, ctx: &Context) -> Result<N
     }
     let observed = observe::observe(ctx, &service, &key);
     let (facts, certificate) = mint::mint(ctx, &service, &key, &observed, now).await?;
+    let children = render::desired(&service, &facts).into_objects();
     let rules = Rules {
         replicas_are_fixed: render::replicas_are_fixed(&service),
         tolerated_annotations: &facts.settings.tolerated_annotations,
     };
     let pass = Pass { ctx, service: &service, key: &key, rules, now };
-    let source = rendered::source(&service, &facts);
-    let applied = if let Some(applied) = apply::in_place(&pass, source, &observed, &certificate).await? {
-        applied
-    } else {
-        let children = render::desired(&service, &facts).into_objects();
-        ctx.rendered.set(&key, source, rendered::digests(&children));
-        Box::pin(apply::apply(&pass, children, &observed, &certificate)).await?
-    };
+    let applied = Box::pin(apply::apply(&pass, children, &observed, &certificate)).await?;
     let written = report::report(ctx, &service, render::status(&service, &applied, &facts, now)).await?;
     let next = match (next(&applied, &certificate, now), ctx.fights.wake(&key, now)) {
         (Next::After(pause), Some(wake)) => Next::After(pause.min(wake)),

@@ -14,7 +14,6 @@ use crate::{
     apply::Pass,
     compare::{self, Digest, digest, essence},
     error::{Error, problem},
-    fight::Object,
     metrics,
     ownership::is_ours,
 };
@@ -35,11 +34,6 @@ impl Writer<'_> {
     pub fn api(&self) -> Api<DynamicObject> {
         let resource = self.child.kind.api_resource();
         Api::namespaced_with(self.pass.ctx.client.clone(), &self.pass.key.namespace, &resource)
-    }
-
-    /// The child, as fights know it.
-    pub fn object(&self) -> Object {
-        self.pass.object(self.child.kind, &self.child.name)
     }
 
     /// The outcome of this child.
@@ -66,6 +60,14 @@ impl Writer<'_> {
             Err(kube::Error::Api(s)) => Ok(self.refused(Some(&s), None)),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whether exactly this version was found to be what is wanted, or made so: most passes end here, without a copy.
+    pub fn is_settled(&self, live: &DynamicObject, desired: &Value) -> bool {
+        let note = self.pass.ctx.cache.note(self.child.kind, &self.pass.key.namespace, &self.child.name);
+        note.version == (live.uid(), live.resource_version())
+            && is_ours(&live.metadata, self.pass.service)
+            && note.target == Some(digest(desired))
     }
 
     /// Makes a live object what it should be, if it is ours (or the spec takes it over) and differs.
@@ -122,7 +124,7 @@ impl Writer<'_> {
         if note.normal == Some(pair) {
             return Ok(self.done(live.clone(), Some(wanted)));
         }
-        if self.pass.ctx.fights.waits(&self.object(), pair, self.pass.now) {
+        if self.pass.ctx.fights.waits(&self.pass.object(self.child), pair, self.pass.now) {
             return Ok(self.outcome(live.uid(), ChildState::Applied, None));
         }
         let mut put = object(&target).map_err(kube::Error::SerdeError)?;
