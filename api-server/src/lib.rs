@@ -1,5 +1,6 @@
 //! The hardened workload as a library: `app` is the whole service. It knows files and environment, never Kubernetes.
 
+pub mod auth;
 pub mod config;
 mod goaway;
 pub mod headers;
@@ -11,6 +12,7 @@ pub mod policy;
 mod problem;
 mod reload;
 pub mod routes;
+pub mod secrets;
 pub mod server;
 pub mod state;
 pub mod tls;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
-use api_server::{config::Config, healthcheck, routes, server};
+use api_server::{config::Config, healthcheck, routes, secrets::Secrets, server};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -67,5 +67,5 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             _ = interrupt.recv() => {}
         }
     };
-    server::bind(config, routes::api)?.run_until(stop).await.context("serve")
+    server::bind(config, Secrets::from_environment(), routes::api)?.run_until(stop).await.context("serve")
 }

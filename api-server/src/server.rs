@@ -35,6 +35,7 @@ use crate::{
     headers::random,
     policy::PolicyError,
     reload, routes,
+    secrets::Secrets,
     state::State,
     tls::{self, Certificate, TlsError},
     wire::Wire,
@@ -74,7 +75,7 @@ pub struct Bound {
 }
 
 /// Reads the files, binds both ports and starts the workers. Must be called inside a tokio runtime.
-pub fn bind(config: Config, routes: Routes) -> Result<Bound, StartError> {
+pub fn bind(config: Config, secrets: Secrets, routes: Routes) -> Result<Bound, StartError> {
     let certificate = config.tls_dir.as_deref().map(Certificate::load).transpose()?.map(Arc::new);
     let tls = certificate.clone().map(tls::server_config).transpose()?;
     let (api_listener, api_addr) = listen(config.api_addr())?;
@@ -87,7 +88,7 @@ pub fn bind(config: Config, routes: Routes) -> Result<Bound, StartError> {
     if tls.is_none() && config.environment != Environment::Development {
         tracing::warn!("TLS_DIR is not set: the API is served in plain HTTP, let only a proxy reach it");
     }
-    let state = Data::new(State::new(config, certificate)?);
+    let state = Data::new(State::new(config, secrets, certificate)?);
 
     let shared = state.clone();
     let api = serve(api, api_listener, &state, tls, move || app(shared.clone(), routes));

@@ -12,6 +12,7 @@ use crate::{
     config::Config,
     metrics::Metrics,
     policy::{self, Compiled, PolicyError},
+    secrets::Secrets,
     tls::Certificate,
 };
 
@@ -20,6 +21,8 @@ use crate::{
 pub struct State {
     /// Settings of the process.
     pub config: Config,
+    /// Secrets by name.
+    pub secrets: Secrets,
     /// Counters and histograms.
     pub metrics: Metrics,
     /// The served certificate, when there is TLS.
@@ -40,7 +43,11 @@ pub(crate) struct Stale {
 
 impl State {
     /// Reads the policy. At the start there is no last good one, so a bad file is an error.
-    pub fn new(config: Config, certificate: Option<Arc<Certificate>>) -> Result<Self, PolicyError> {
+    pub fn new(
+        config: Config,
+        secrets: Secrets,
+        certificate: Option<Arc<Certificate>>,
+    ) -> Result<Self, PolicyError> {
         let compiled = match &config.policy_file {
             Some(path) => Compiled::parse(&policy::read(path)?)?,
             None => Compiled::built_in()?,
@@ -48,6 +55,7 @@ impl State {
         warn_of_store(&compiled);
         Ok(Self {
             config,
+            secrets,
             metrics: Metrics::new(),
             certificate,
             policy: ArcSwap::from_pointee(compiled),

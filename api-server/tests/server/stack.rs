@@ -8,7 +8,7 @@ use actix_web::{
     http::{StatusCode, header},
     web,
 };
-use api_server::{config::Config, server};
+use api_server::{config::Config, secrets::Secrets, server};
 use clap::Parser;
 use tokio::sync::oneshot;
 
@@ -41,7 +41,7 @@ impl InProcess {
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let server = server::bind(config, routes).unwrap();
+                let server = server::bind(config, Secrets::from_environment(), routes).unwrap();
                 bound.send((server.api_addr, server.metrics_addr)).unwrap();
                 server.run_until(async { drop(stopped.await) }).await.unwrap();
             });

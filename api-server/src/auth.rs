@@ -1,0 +1,25 @@
+//! Who asks, once a token was believed.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// What somebody may do; each role may do what those before it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Reads.
+    Viewer,
+    /// Reads and writes.
+    Editor,
+    /// Also removes what others own.
+    Admin,
+}
+
+/// The subject of a token that was believed; the stack puts it into the request's extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// The account.
+    pub id: Uuid,
+    /// What it may do.
+    pub role: Role,
+}
