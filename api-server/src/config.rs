@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 /// Where the service runs; rules get stricter from top to bottom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Environment {
     /// A developer's machine: binds to loopback unless told otherwise.
@@ -51,12 +51,49 @@ pub struct Config {
     /// Seconds a client has for the TLS handshake and for each request's headers
     #[arg(long, env = "HEADER_TIMEOUT", value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
     pub header_timeout: u64,
+    /// Seconds a client has for the body of a request
+    #[arg(long, env = "BODY_TIMEOUT", value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=300))]
+    pub body_timeout: u64,
+    /// Postgres connections of this replica
+    #[arg(long, env = "DATABASE_MAX_CONNECTIONS", value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=1000))]
+    pub database_max_connections: u32,
+    /// Seconds that a refresh token lives
+    #[arg(long, env = "JWT_REFRESH_TTL", value_name = "SECONDS", default_value_t = 14 * 24 * 3600, value_parser = clap::value_parser!(u64).range(60..=90 * 24 * 3600))]
+    pub refresh_ttl: u64,
+    /// Seconds after which a job's worker counts as lost and another one takes the job
+    #[arg(long, env = "JOB_LEASE", value_name = "SECONDS", default_value_t = 180, value_parser = clap::value_parser!(u64).range(3..=3600))]
+    pub job_lease: u64,
+    /// The AI provider.
+    #[command(flatten)]
+    pub ai: Ai,
     /// Seconds between /readyz turning false and the end of new connections; meanwhile clients are told to go
     #[arg(long, env = "DRAIN_DELAY", value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(0..=300))]
     pub drain_delay: u64,
     /// Seconds that requests in flight get to finish after that
     #[arg(long, env = "SHUTDOWN_TIMEOUT", value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub shutdown_timeout: u64,
+}
+
+/// The AI provider: an HTTP service with OpenAI's paths. Its key is a secret, `AI_API_KEY`.
+#[derive(Clone, Debug, Args)]
+pub struct Ai {
+    /// Address of the AI provider's API, such as https://api.openai.com/v1
+    #[arg(long = "ai-base-url", env = "AI_BASE_URL", value_name = "URL")]
+    pub base_url: Option<String>,
+    /// Model that answers questions
+    #[arg(long = "ai-model", env = "AI_MODEL", value_name = "NAME", default_value = "gpt-4o-mini")]
+    pub model: String,
+    /// Model that transcribes
+    #[arg(
+        long = "ai-transcription-model",
+        env = "AI_TRANSCRIPTION_MODEL",
+        value_name = "NAME",
+        default_value = "whisper-1"
+    )]
+    pub transcription_model: String,
+    /// PEM file of the CA that signed the provider's certificate, beside the public ones
+    #[arg(long = "ai-ca-file", env = "AI_CA_FILE", value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
 }
 
 impl Config {

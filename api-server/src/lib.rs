@@ -1,13 +1,22 @@
 //! The hardened workload as a library: `app` is the whole service. It knows files and environment, never Kubernetes.
 
 pub mod auth;
+pub mod commands;
 pub mod config;
+pub mod database;
+mod encryption;
+mod extract;
+mod failure;
 mod goaway;
 pub mod headers;
 pub mod healthcheck;
 pub mod limiter;
+pub mod log;
 pub mod metrics;
 mod middleware;
+mod openapi;
+mod outbound;
+mod passwords;
 pub mod policy;
 mod problem;
 mod reload;
@@ -16,7 +25,9 @@ pub mod secrets;
 pub mod server;
 pub mod state;
 pub mod tls;
+mod traces;
 mod wire;
+mod worker;
 
 use actix_web::{
     App, Error,

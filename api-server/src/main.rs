@@ -3,10 +3,15 @@
 use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
-use api_server::{config::Config, healthcheck, routes, secrets::Secrets, server};
+use api_server::{
+    commands::{account, migrate},
+    config::Config,
+    healthcheck, log, routes,
+    secrets::Secrets,
+    server,
+};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 /// actix logs every broken request as an error; ours is one line in the access log.
 const LOG_FILTER: &str = "info,actix_http=off,actix_server=warn";
@@ -35,16 +40,23 @@ struct Cli {
 enum Command {
     /// Ask the service that runs with these settings whether it is ready
     Healthcheck,
+    /// Change the tables of DATABASE_URL to what this version needs, or back
+    #[command(subcommand)]
+    Migrate(migrate::Migrate),
+    /// Make or disable accounts
+    #[command(subcommand)]
+    Account(account::Account),
 }
 
 fn main() -> ExitCode {
     let provider = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let Cli { command, config } = Cli::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
-    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
+    log::init(LOG_FILTER);
     let result = match command {
         _ if provider.is_err() => Err(anyhow!("install the TLS provider: another one is in place")),
         Some(Command::Healthcheck) => healthcheck::run(&config).context("not ready"),
+        Some(Command::Migrate(action)) => once(migrate::run(&action, &config, &Secrets::from_environment())),
+        Some(Command::Account(action)) => once(account::run(&action, &config, &Secrets::from_environment())),
         None => serve(config),
     };
     match result {
@@ -54,6 +66,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn once(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    command.await
 }
 
 /// The main thread only waits and reloads; requests are served by the workers' own threads.

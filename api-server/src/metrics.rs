@@ -9,6 +9,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use crate::database::jobs::Kind;
+
 /// From 0.5 ms, the range where an answer from memory lies, to the 10 s where clients give up.
 const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0];
 
@@ -90,6 +92,40 @@ impl EncodeLabelValue for Reload {
     }
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct JobLabels {
+    kind: &'static str,
+    result: JobResult,
+}
+
+/// What became of an attempt at a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum JobResult {
+    /// It is done.
+    Succeeded,
+    /// It failed and is tried again.
+    Retried,
+    /// It failed for good.
+    Failed,
+}
+
+impl JobResult {
+    /// The label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Retried => "retried",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl EncodeLabelValue for JobResult {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        self.as_str().encode(encoder)
+    }
+}
+
 /// All metrics of the process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -98,6 +134,7 @@ pub struct Metrics {
     durations: Family<DurationLabels, Histogram, fn() -> Histogram>,
     reloads: Family<ReloadLabels, Counter<u64, AtomicU64>>,
     limited: Family<LimitLabels, Counter>,
+    jobs: Family<JobLabels, Counter>,
 }
 
 impl Metrics {
@@ -117,7 +154,9 @@ impl Metrics {
         let limited = Family::default();
         let help = "Requests that a rate limit counted, by rule and whether they passed";
         registry.register("rate_limit_requests", help, limited.clone());
-        Self { registry, requests, durations, reloads, limited }
+        let jobs = Family::default();
+        registry.register("jobs", "Attempts at jobs by kind and result", jobs.clone());
+        Self { registry, requests, durations, reloads, limited, jobs }
     }
 
     pub(crate) fn answered(&self, method: &Method, route: String, status: u16, took: Duration) {
@@ -132,6 +171,15 @@ impl Metrics {
     pub(crate) fn limited(&self, rule: &str, allowed: bool) {
         let result = if allowed { "allowed" } else { "denied" };
         self.limited.get_or_create(&LimitLabels { rule: rule.to_owned(), result }).inc();
+    }
+
+    pub(crate) fn worked(&self, kind: Kind, result: JobResult) {
+        let kind = match kind {
+            Kind::Transcribe => "transcribe",
+            Kind::Analyze => "analyze",
+            Kind::Publish => "publish",
+        };
+        self.jobs.get_or_create(&JobLabels { kind, result }).inc();
     }
 
     pub(crate) fn reloaded(&self, file: ReloadFile, result: Reload) {

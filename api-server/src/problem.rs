@@ -1,36 +1,46 @@
 //! Errors as RFC 9457 problems. One shape for all: ours, the framework's and the parser's. Nothing internal is said.
 
+use std::borrow::Cow;
+
 use actix_web::{
     Error, HttpRequest, HttpResponse,
     error::{InternalError, JsonPayloadError},
     http::StatusCode,
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// The media type.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
 /// What a route says beside the status; the middleware writes it into the body.
-pub struct Detail(pub &'static str);
+pub struct Detail(pub Cow<'static, str>);
 
-#[derive(Serialize)]
+/// An error (RFC 9457).
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Problem<'a> {
+pub struct Problem<'a> {
+    /// A URI of the kind of error.
+    #[schema(format = "uri")]
     r#type: String,
+    /// The kind of error in words.
     title: &'static str,
+    /// The status of the answer.
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
+    /// What is wrong with this request, and the fix.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a str>,
+    /// As in `X-Request-Id`; the log has it too.
     request_id: &'a str,
 }
 
 /// An error answer; its body is written by the middleware.
-pub fn respond(status: StatusCode, detail: &'static str) -> HttpResponse {
+pub fn respond(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> HttpResponse {
     let mut response = HttpResponse::new(status);
-    response.extensions_mut().insert(Detail(detail));
+    response.extensions_mut().insert(Detail(detail.into()));
     response
 }
-
 /// The answer where no route matches.
 pub async fn not_found() -> HttpResponse {
     respond(StatusCode::NOT_FOUND, "There is nothing at this path.")

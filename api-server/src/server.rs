@@ -33,12 +33,13 @@ use crate::{
     Routes, app,
     config::{Config, Environment},
     headers::random,
-    policy::PolicyError,
     reload, routes,
     secrets::Secrets,
-    state::State,
+    state::{State, StateError},
     tls::{self, Certificate, TlsError},
+    traces::Traces,
     wire::Wire,
+    worker,
 };
 
 /// An idle client is let go after this; proxies in front keep theirs shorter.
@@ -47,9 +48,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// Why the service does not start.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// The policy file is no policy.
-    #[error("load POLICY_FILE")]
-    Policy(#[from] PolicyError),
+    /// The policy or a secret is of no use.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// The pair cannot be served.
     #[error("load TLS_DIR")]
     Tls(#[from] TlsError),
@@ -106,7 +107,8 @@ impl Bound {
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let Self { state, api, metrics, api_addr, metrics_addr } = self;
         tracing::info!(%api_addr, %metrics_addr, tls = state.certificate.is_some(), "serving");
-        let follower = tokio::spawn(reload::follow(state.clone()));
+        let followers = tokio::spawn(follow(state.clone()));
+        let worker = tokio::spawn(worker::run(state.clone()));
         let (api_handle, metrics_handle) = (api.handle(), metrics.handle());
         let drain = async {
             stop.await;
@@ -117,10 +119,25 @@ impl Bound {
             metrics_handle.stop(false).await;
         };
         let (api, metrics, ()) = tokio::join!(api, metrics, drain);
-        follower.abort();
+        followers.abort();
+        // Jobs under way had the time that requests in flight had; what is not done now is taken by another replica.
+        worker.abort();
+        if state.traces.is_some() {
+            // It waits for the collector, so not on this thread; what it says there has no reader.
+            let _ = tokio::task::spawn_blocking(move || state.traces.as_ref().map(Traces::finish)).await;
+        }
         tracing::info!("stopped");
         api.and(metrics)
     }
+}
+
+/// Everything that is watched while the process runs.
+async fn follow(state: Data<State>) {
+    tokio::join!(
+        reload::follow(state.clone()),
+        state.database.follow(&state.secrets),
+        state.follow_secrets()
+    );
 }
 
 fn listen(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

@@ -5,15 +5,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
+use sqlx::PgPool;
+use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::{
     config::Config,
+    database::{Database, NoUrl},
+    encryption::{Keys, TooShort},
+    failure::{Failure, Part},
     metrics::Metrics,
+    passwords::Passwords,
     policy::{self, Compiled, PolicyError},
     secrets::Secrets,
     tls::Certificate,
+    traces::Traces,
 };
 
 /// Shared by all workers. What changes while running changes as a whole: a request sees one policy.
@@ -27,11 +34,34 @@ pub struct State {
     pub metrics: Metrics,
     /// The served certificate, when there is TLS.
     pub certificate: Option<Arc<Certificate>>,
+    /// Traces, when they are wanted.
+    pub(crate) traces: Option<Traces>,
+    /// Postgres.
+    pub database: Database,
+    pub(crate) passwords: Passwords,
+    keys: ArcSwapOption<Keys>,
     policy: ArcSwap<Compiled>,
     started: Instant,
     draining: watch::Sender<bool>,
     /// The watched files hold something that was refused.
     pub(crate) stale: Stale,
+}
+
+/// Why the state cannot be made.
+#[derive(Debug, Error)]
+pub enum StateError {
+    /// The policy file is no policy.
+    #[error("load POLICY_FILE")]
+    Policy(#[from] PolicyError),
+    /// The database's address is none.
+    #[error(transparent)]
+    Database(#[from] NoUrl),
+    /// The key of encrypted columns is none.
+    #[error(transparent)]
+    EncryptionKey(#[from] TooShort),
+    /// Traces cannot be sent where they are wanted.
+    #[error("{0}")]
+    Traces(String),
 }
 
 /// Which watched files were refused, so that an older content is in force.
@@ -42,22 +72,30 @@ pub(crate) struct Stale {
 }
 
 impl State {
-    /// Reads the policy. At the start there is no last good one, so a bad file is an error.
+    /// Reads the policy and the addresses of parts; nothing is connected. At the start there is no last good policy, so a
+    /// bad file is an error. Must be called inside a tokio runtime.
     pub fn new(
         config: Config,
         secrets: Secrets,
         certificate: Option<Arc<Certificate>>,
-    ) -> Result<Self, PolicyError> {
+    ) -> Result<Self, StateError> {
         let compiled = match &config.policy_file {
             Some(path) => Compiled::parse(&policy::read(path)?)?,
             None => Compiled::built_in()?,
         };
         warn_of_store(&compiled);
+        let database = Database::new(&secrets, config.database_max_connections)?;
+        let keys = keys(&secrets)?.map(Arc::new);
+        let traces = Traces::from_environment().map_err(StateError::Traces)?;
         Ok(Self {
             config,
             secrets,
             metrics: Metrics::new(),
             certificate,
+            traces,
+            database,
+            passwords: Passwords::default(),
+            keys: ArcSwapOption::from(keys),
             policy: ArcSwap::from_pointee(compiled),
             started: Instant::now(),
             draining: watch::Sender::new(false),
@@ -75,6 +113,29 @@ impl State {
         compiled.limiter.keep_counters(&self.policy().limiter);
         warn_of_store(&compiled);
         self.policy.store(Arc::new(compiled));
+    }
+
+    /// The pool of Postgres connections.
+    pub(crate) fn pool(&self) -> Result<PgPool, Failure> {
+        self.database.pool().ok_or(Failure::Missing(Part::Database))
+    }
+
+    /// The keys of encrypted columns.
+    pub(crate) fn keys(&self) -> Result<Arc<Keys>, Failure> {
+        self.keys.load_full().ok_or(Failure::Missing(Part::EncryptionKey))
+    }
+
+    /// Takes up what secrets have changed to, until the process ends.
+    pub(crate) async fn follow_secrets(&self) {
+        let mut changes = self.secrets.changes();
+        while changes.changed().await.is_ok() {
+            match keys(&self.secrets) {
+                Ok(Some(keys)) => self.keys.store(Some(keys.into())),
+                Ok(None) => {}
+                Err(error) => tracing::error!(%error, "new secret refused, the old one stays"),
+            }
+        }
+        std::future::pending().await
     }
 
     /// The time since the start, by a clock that is never set.
@@ -99,6 +160,11 @@ impl State {
             let _ = draining.wait_for(|draining| *draining).await;
         }
     }
+}
+
+/// A secret that is not there is no error: the routes that need it say so. When it goes, the last good one stays.
+fn keys(secrets: &Secrets) -> Result<Option<Keys>, TooShort> {
+    secrets.get("ENCRYPTION_KEY").as_ref().map(Keys::derive).transpose()
 }
 
 /// Whoever asks for shared counters must know that they are not.

@@ -111,6 +111,24 @@ pub fn clients() -> Result<PathBuf> {
     })
 }
 
+/// The program that sends requests by an OpenAPI document.
+pub fn schemathesis() -> Result<Command> {
+    let folder = python("schemathesis==4.32.5")?;
+    let mut command = Command::new("python3");
+    command.env("PYTHONPATH", &folder).arg(folder.join("bin/schemathesis"));
+    Ok(command)
+}
+
+/// A folder with a package of the Python index and what it needs.
+fn python(package: &str) -> Result<PathBuf> {
+    let target = gobuild::cache()?.join(format!("python-{}", package.replace("==", "-")));
+    gobuild::once(&target, package, |work| {
+        let mut install = Command::new("python3");
+        install.args(["-m", "pip", "install", "-q", "--target"]).arg(work).arg(package);
+        run_with_progress(&format!("fetching {package}"), &mut install, &work.join("pip.log"))
+    })
+}
+
 /// Builds and fetches everything in the order of need.
 pub fn all() -> Result<()> {
     for part in [etcd, kubernetes, clients, pause, containerd, tiltfile] {

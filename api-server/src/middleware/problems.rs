@@ -20,9 +20,9 @@ pub async fn problems(
     if !status.is_client_error() && !status.is_server_error() {
         return Ok(response);
     }
-    let detail = response.response().extensions().get::<Detail>().map(|d| d.0);
+    let detail = response.response().extensions().get::<Detail>().map(|d| d.0.clone());
     let id = response.request().extensions().get::<RequestId>().cloned();
-    let body = problem::body(status, detail, id.as_ref().map_or("", RequestId::as_str));
+    let body = problem::body(status, detail.as_deref(), id.as_ref().map_or("", RequestId::as_str));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(problem::MEDIA_TYPE));
     Ok(response.map_body(|_, _| BoxBody::new(body)))
 }

@@ -1,6 +1,10 @@
 //! Request id, metrics and one JSON line per request. Never a body, a query or a header that can hold a token.
 
-use std::{fmt::Write as _, net::IpAddr, time::Instant};
+use std::{
+    fmt::Write as _,
+    net::IpAddr,
+    time::{Instant, SystemTime},
+};
 
 use actix_web::{
     Error, HttpMessage as _,
@@ -12,7 +16,9 @@ use actix_web::{
 };
 
 use super::is_probe;
-use crate::{headers::random, limiter, metrics::NO_ROUTE, policy::Cidr, state::State};
+use crate::{
+    failure::Cause, headers::random, limiter, metrics::NO_ROUTE, policy::Cidr, state::State, traces::Answered,
+};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -96,12 +102,18 @@ pub async fn request_log(
             client = client.map(|client| client.0.to_string()),
             method = request.method().as_str(),
             path,
-            route,
+            route = &*route,
             version = ?request.version(),
             status,
             bytes,
+            cause = response.response().extensions().get::<Cause>().map(|cause| &*cause.0),
             duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         );
+    }
+    if let Some(traces) = &state.traces {
+        let (headers, method) = (request.headers(), request.method().as_str());
+        let started = SystemTime::now() - took;
+        traces.record(&Answered { headers, started, method, route: &route, status, request_id: id.as_str() });
     }
     state.metrics.answered(request.method(), route, status, took);
     Ok(response)

@@ -1,4 +1,4 @@
-//! Health: alive as long as it answers, ready until it drains. A refused file is told but takes no replica out.
+//! Health: alive as long as it answers; ready until it drains and while its database answers. A refused file is told but takes no replica out.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,29 +8,46 @@ use actix_web::{
     web::{Data, Json},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{problem, state::State};
 
-#[derive(Serialize)]
+/// Whether it is well.
+#[derive(Serialize, ToSchema)]
 pub struct Health {
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     checks: Option<Checks>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Checks {
     policy: &'static str,
     certificate: &'static str,
 }
 
+/// Whether the process answers
+#[utoipa::path(get, path = "/health", tag = "service", responses((status = 200, description = "It does", body = Health)))]
 pub async fn health() -> Json<Health> {
     Json(Health { status: "ok", checks: None })
 }
 
+/// Whether the process answers, by the name that kubelet uses
+#[utoipa::path(get, path = "/livez", tag = "service", responses((status = 200, description = "It does", body = Health)))]
+pub async fn live() -> Json<Health> {
+    health().await
+}
+
+/// Whether requests may come
+#[utoipa::path(get, path = "/readyz", tag = "service",
+    params(("verbose" = Option<String>, Query, description = "Tell of each check")),
+    responses((status = 200, description = "They may", body = Health)))]
 pub async fn ready(state: Data<State>, request: HttpRequest) -> HttpResponse {
     if state.draining() {
         return problem::respond(StatusCode::SERVICE_UNAVAILABLE, "The service is shutting down.");
+    }
+    if state.database.is_lost() {
+        return problem::respond(StatusCode::SERVICE_UNAVAILABLE, "The database does not answer.");
     }
     let verbose = request.query_string().split('&').any(|p| p == "verbose" || p.starts_with("verbose="));
     let check = |stale: &AtomicBool| if stale.load(Ordering::Relaxed) { "last good in force" } else { "ok" };

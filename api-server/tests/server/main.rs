@@ -2,14 +2,23 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod accounts;
+mod backed;
 mod client;
 mod contract;
 mod cors;
+mod dependencies;
 mod drain;
 mod headers;
 mod hosts_and_log;
+mod hostile;
+mod jobs;
 mod limits;
+mod openapi;
 mod process;
+mod provider;
 mod reload;
 mod stack;
 mod tls;
+mod traces;
+mod videos;

@@ -18,6 +18,8 @@ pub struct Service {
     pub api: SocketAddr,
     pub metrics: SocketAddr,
     child: Child,
+    /// Files that it follows.
+    files: Vec<NamedTempFile>,
     log: Arc<Mutex<Vec<Value>>>,
 }
 
@@ -58,11 +60,21 @@ impl Service {
             }
         });
         let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut service = Self { api: unknown, metrics: unknown, child, log };
+        let mut service = Self { api: unknown, metrics: unknown, child, files: Vec::new(), log };
         let serving = service.wait_for_log(|line| line["message"] == "serving");
         service.api = serving["api_addr"].as_str().unwrap().parse().unwrap();
         service.metrics = serving["metrics_addr"].as_str().unwrap().parse().unwrap();
         service
+    }
+
+    /// Keeps a file that it follows for as long as it runs.
+    pub fn keep(&mut self, file: NamedTempFile) {
+        self.files.push(file);
+    }
+
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     pub fn log(&self) -> Vec<Value> {

@@ -1,0 +1,132 @@
+//! The pool of Postgres connections: how it is made, whether it answers, and that a rotated password is taken up. It knows
+//! no table.
+
+pub mod accounts;
+pub mod jobs;
+pub mod migrations;
+pub mod provider_keys;
+pub mod tokens;
+pub mod videos;
+
+use std::{
+    str::FromStr,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use arc_swap::ArcSwapOption;
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use thiserror::Error;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::secrets::Secrets;
+
+/// A request waits so long for a connection, then it is told to come back: a queue behind a dead database only grows.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Sent to the server when a connection begins, in milliseconds. `search_path` holds no schema that others can write to
+/// (CVE-2018-1058): every table and function is named with its schema.
+const SESSION: [(&str, &str); 4] = [
+    ("search_path", "pg_catalog"),
+    ("statement_timeout", "5000"),
+    ("lock_timeout", "2000"),
+    ("idle_in_transaction_session_timeout", "10000"),
+];
+/// How often the database is asked whether it is there.
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+
+/// The database of the service, when there is one.
+#[derive(Debug)]
+pub struct Database {
+    pool: ArcSwapOption<PgPool>,
+    max_connections: u32,
+    lost: AtomicBool,
+}
+
+/// `DATABASE_URL` is no address of a database. The value is not shown: it holds the password.
+#[derive(Debug, Error)]
+#[error(
+    "DATABASE_URL: not a URL of the form postgres://USER:PASSWORD@HOST:PORT/NAME?sslmode=verify-full&sslrootcert=FILE"
+)]
+pub struct NoUrl;
+
+impl Database {
+    /// Reads the address. Nothing is connected before it is needed; must be called inside a tokio runtime.
+    pub fn new(secrets: &Secrets, max_connections: u32) -> Result<Self, NoUrl> {
+        let database = Self { pool: ArcSwapOption::empty(), max_connections, lost: AtomicBool::new(false) };
+        database.configure(secrets)?;
+        Ok(database)
+    }
+
+    /// The pool. Nothing when no database is configured.
+    pub fn pool(&self) -> Option<PgPool> {
+        self.pool.load().as_deref().cloned()
+    }
+
+    /// Whether a configured database did not answer when it was last asked.
+    pub fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Takes up new credentials: connections made from now on use them, those that are open stay.
+    fn configure(&self, secrets: &Secrets) -> Result<(), NoUrl> {
+        let Some(options) = options(secrets)? else { return Ok(()) };
+        match &*self.pool.load() {
+            Some(pool) => pool.set_connect_options(options),
+            None => self.pool.store(Some(
+                PgPoolOptions::new()
+                    .max_connections(self.max_connections)
+                    .acquire_timeout(ACQUIRE_TIMEOUT)
+                    .connect_lazy_with(options)
+                    .into(),
+            )),
+        }
+        Ok(())
+    }
+
+    /// Watches the credentials and the database until the process ends.
+    pub async fn follow(&self, secrets: &Secrets) {
+        let mut changes = secrets.changes();
+        let mut probes = interval(PROBE_EVERY);
+        probes.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                Ok(()) = changes.changed() => {
+                    if let Err(error) = self.configure(secrets) {
+                        tracing::error!(%error, "new database credentials refused, the old ones stay");
+                    }
+                }
+                _ = probes.tick() => self.probe().await,
+            }
+        }
+    }
+
+    async fn probe(&self) {
+        let Some(pool) = self.pool() else { return };
+        let answer = timeout(ACQUIRE_TIMEOUT, sqlx::query("SELECT 1").execute(&pool)).await;
+        // A pool whose connections are all in use is busy, not lost.
+        let busy = pool.num_idle() == 0 && pool.size() >= self.max_connections;
+        let lost = !matches!(answer, Ok(Ok(_))) && !busy;
+        if self.lost.swap(lost, Ordering::Relaxed) != lost {
+            if lost {
+                tracing::error!("the database does not answer: not ready until it does");
+            } else {
+                tracing::info!("the database answers again");
+            }
+        }
+    }
+}
+
+fn options(secrets: &Secrets) -> Result<Option<PgConnectOptions>, NoUrl> {
+    let Some(url) = secrets.get("DATABASE_URL") else { return Ok(None) };
+    let options = PgConnectOptions::from_str(url.expose_secret()).map_err(|_| NoUrl)?;
+    let options = options.application_name("api-server").options(SESSION);
+    let password: Option<SecretString> = secrets.get("DATABASE_PASSWORD");
+    Ok(Some(match password {
+        Some(password) => options.password(password.expose_secret()),
+        None => options,
+    }))
+}

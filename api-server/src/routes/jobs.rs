@@ -1,0 +1,181 @@
+//! What is done later: POST /transcribe, /analyze and /schedule answer 202 with a job; GET and DELETE /jobs/{id}.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header::LOCATION},
+    web::{Data, Json, Path, ReqData},
+};
+use garde::Validate;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    auth::Subject,
+    database::jobs::{self, Job, Kind, New},
+    extract::{Body, lines},
+    failure::{Failure, Part},
+    state::State,
+};
+
+const NONE: Failure = Failure::NotFound("There is no such job.");
+/// So far ahead may be scheduled: a year and a day.
+const AHEAD: time::Duration = time::Duration::days(366);
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// What is to be written down.
+#[derive(Debug, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Transcribe {
+    /// The video.
+    #[garde(skip)]
+    video_id: Uuid,
+    /// The language that is spoken, two letters of ISO 639-1; the provider finds out where it is left out.
+    #[garde(custom(iso_639))]
+    #[schema(pattern = "^[a-z]{2}$")]
+    language: Option<String>,
+}
+
+/// What is to be answered.
+#[derive(Debug, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Analyze {
+    /// The video.
+    #[garde(skip)]
+    video_id: Uuid,
+    /// The question; the provider gets it with title and description.
+    #[garde(length(chars, min = 1, max = 2000), custom(lines))]
+    #[schema(min_length = 1, max_length = 2000)]
+    question: String,
+}
+
+/// What is to be published, and when.
+#[derive(Debug, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Schedule {
+    /// The video.
+    #[garde(skip)]
+    video_id: Uuid,
+    /// RFC 3339, within a year; a time that has passed means now.
+    #[garde(custom(within_a_year))]
+    #[serde(with = "time::serde::rfc3339")]
+    publish_at: OffsetDateTime,
+}
+
+/// Transcribe a video
+#[utoipa::path(post, path = "/transcribe", tag = "jobs", request_body = Transcribe, security(("bearer" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Two requests with one key make one job")),
+    responses((status = 202, description = "The job", body = Job)))]
+pub async fn transcribe(
+    state: Data<State>,
+    subject: ReqData<Subject>,
+    request: HttpRequest,
+    Body(body): Body<Transcribe>,
+) -> Result<HttpResponse, Failure> {
+    needs_provider(&state)?;
+    let input = json!({ "language": body.language });
+    queue(&state, *subject, &request, Kind::Transcribe, body.video_id, input, None).await
+}
+
+/// Analyze a video
+#[utoipa::path(post, path = "/analyze", tag = "jobs", request_body = Analyze, security(("bearer" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Two requests with one key make one job")),
+    responses((status = 202, description = "The job", body = Job)))]
+pub async fn analyze(
+    state: Data<State>,
+    subject: ReqData<Subject>,
+    request: HttpRequest,
+    Body(body): Body<Analyze>,
+) -> Result<HttpResponse, Failure> {
+    needs_provider(&state)?;
+    let input = json!({ "question": body.question });
+    queue(&state, *subject, &request, Kind::Analyze, body.video_id, input, None).await
+}
+
+/// Publish a video later
+#[utoipa::path(post, path = "/schedule", tag = "jobs", request_body = Schedule, security(("bearer" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Two requests with one key make one job")),
+    responses((status = 202, description = "The job", body = Job)))]
+pub async fn schedule(
+    state: Data<State>,
+    subject: ReqData<Subject>,
+    request: HttpRequest,
+    Body(body): Body<Schedule>,
+) -> Result<HttpResponse, Failure> {
+    queue(&state, *subject, &request, Kind::Publish, body.video_id, json!({}), Some(body.publish_at)).await
+}
+
+/// Read a job of one's own
+#[utoipa::path(get, path = "/jobs/{id}", tag = "jobs", security(("bearer" = [])),
+    params(("id" = Uuid, Path, description = "The job")), responses((status = 200, description = "The job", body = Job)))]
+pub async fn read(
+    state: Data<State>,
+    subject: ReqData<Subject>,
+    id: Path<Uuid>,
+) -> Result<Json<Job>, Failure> {
+    jobs::get(&state.pool()?, *subject, *id).await?.map(Json).ok_or(NONE)
+}
+
+/// Remove a job of one's own; one that runs is given up
+#[utoipa::path(delete, path = "/jobs/{id}", tag = "jobs", security(("bearer" = [])),
+    params(("id" = Uuid, Path, description = "The job")), responses((status = 204, description = "It is gone")))]
+pub async fn delete(
+    state: Data<State>,
+    subject: ReqData<Subject>,
+    id: Path<Uuid>,
+) -> Result<HttpResponse, Failure> {
+    let gone = jobs::delete(&state.pool()?, *subject, *id).await?;
+    gone.then(|| HttpResponse::NoContent().finish()).ok_or(NONE)
+}
+
+async fn queue(
+    state: &State,
+    subject: Subject,
+    request: &HttpRequest,
+    kind: Kind,
+    video: Uuid,
+    input: Value,
+    due_at: Option<OffsetDateTime>,
+) -> Result<HttpResponse, Failure> {
+    let key = idempotency_key(request)?;
+    let new = New { owner: subject.id, kind, video, input, due_at, idempotency_key: key };
+    let job = jobs::create(&state.pool()?, &new).await?;
+    let job = job.ok_or(Failure::NotFound("videoId: there is no such video."))?;
+    if (job.kind, job.video) != (kind, video) {
+        return Err(Failure::Conflict("This Idempotency-Key was used for another request."));
+    }
+    let path = format!("/jobs/{}", job.id);
+    Ok(HttpResponse::build(StatusCode::ACCEPTED).insert_header((LOCATION, path)).json(job))
+}
+
+fn needs_provider(state: &State) -> Result<(), Failure> {
+    if state.config.ai.base_url.is_none() {
+        return Err(Failure::Missing(Part::Provider));
+    }
+    Ok(())
+}
+
+fn idempotency_key(request: &HttpRequest) -> Result<Option<&str>, Failure> {
+    let Some(value) = request.headers().get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let valid = |key: &&str| (1..=128).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
+    let key = value.to_str().ok().filter(valid);
+    let wrong = || Failure::Invalid("Idempotency-Key: not 1 to 128 visible ASCII characters".into());
+    key.map(Some).ok_or_else(wrong)
+}
+
+fn iso_639(text: &Option<String>, (): &()) -> garde::Result {
+    let valid = |text: &String| text.len() == 2 && text.bytes().all(|b| b.is_ascii_lowercase());
+    if text.as_ref().is_none_or(valid) {
+        return Ok(());
+    }
+    Err(garde::Error::new("not two lower-case letters such as en"))
+}
+
+fn within_a_year(at: &OffsetDateTime, (): &()) -> garde::Result {
+    if *at <= OffsetDateTime::now_utc() + AHEAD {
+        return Ok(());
+    }
+    Err(garde::Error::new("more than a year ahead"))
+}
