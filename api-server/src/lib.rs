@@ -5,9 +5,11 @@ pub mod config;
 mod goaway;
 pub mod headers;
 pub mod healthcheck;
+pub mod jwt;
 pub mod limiter;
 pub mod metrics;
 mod middleware;
+mod outbound;
 pub mod policy;
 mod problem;
 mod reload;
@@ -53,6 +55,7 @@ pub fn app(
         .configure(routes)
         .default_service(web::to(problem::not_found))
         .wrap(from_fn(middleware::body_limit))
+        .wrap(from_fn(middleware::auth))
         .wrap(from_fn(middleware::rate_limit))
         .wrap(from_fn(middleware::cors))
         .wrap(from_fn(middleware::trusted_hosts))

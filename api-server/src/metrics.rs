@@ -40,6 +40,11 @@ struct LimitLabels {
     result: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabels {
+    result: &'static str,
+}
+
 /// A watched file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReloadFile {
@@ -98,6 +103,8 @@ pub struct Metrics {
     durations: Family<DurationLabels, Histogram, fn() -> Histogram>,
     reloads: Family<ReloadLabels, Counter<u64, AtomicU64>>,
     limited: Family<LimitLabels, Counter>,
+    authenticated: Family<ResultLabels, Counter>,
+    jwks_fetched: Family<ResultLabels, Counter>,
 }
 
 impl Metrics {
@@ -117,7 +124,12 @@ impl Metrics {
         let limited = Family::default();
         let help = "Requests that a rate limit counted, by rule and whether they passed";
         registry.register("rate_limit_requests", help, limited.clone());
-        Self { registry, requests, durations, reloads, limited }
+        let authenticated = Family::default();
+        let help = "Requests that needed a token, by what became of it";
+        registry.register("auth", help, authenticated.clone());
+        let jwks_fetched = Family::default();
+        registry.register("jwks_fetches", "Fetches of JWKS_URI by result", jwks_fetched.clone());
+        Self { registry, requests, durations, reloads, limited, authenticated, jwks_fetched }
     }
 
     pub(crate) fn answered(&self, method: &Method, route: String, status: u16, took: Duration) {
@@ -132,6 +144,15 @@ impl Metrics {
     pub(crate) fn limited(&self, rule: &str, allowed: bool) {
         let result = if allowed { "allowed" } else { "denied" };
         self.limited.get_or_create(&LimitLabels { rule: rule.to_owned(), result }).inc();
+    }
+
+    pub(crate) fn authenticated(&self, result: &'static str) {
+        self.authenticated.get_or_create(&ResultLabels { result }).inc();
+    }
+
+    pub(crate) fn jwks_fetched(&self, fetched: bool) {
+        let result = if fetched { "fetched" } else { "failed" };
+        self.jwks_fetched.get_or_create(&ResultLabels { result }).inc();
     }
 
     pub(crate) fn reloaded(&self, file: ReloadFile, result: Reload) {

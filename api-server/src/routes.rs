@@ -2,6 +2,7 @@
 
 mod about;
 mod health;
+mod jwks;
 
 use actix_web::{
     Handler, HttpResponse, Responder,
@@ -17,7 +18,8 @@ pub fn api(config: &mut web::ServiceConfig) {
         .service(read_only("/", about::about))
         .service(read_only("/health", health::health))
         .service(read_only("/livez", health::health))
-        .service(read_only("/readyz", health::ready));
+        .service(read_only("/readyz", health::ready))
+        .service(read_only("/.well-known/jwks.json", jwks::published));
 }
 
 /// Routes of the metrics port.

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use tokio::sync::watch;
 
 /// Names of secrets that the service reads.
-pub const NAMES: [&str; 2] = ["DATABASE_URL", "DATABASE_PASSWORD"];
+pub const NAMES: [&str; 4] = ["DATABASE_URL", "DATABASE_PASSWORD", "JWT_SIGNING_KEY", "JWT_PREVIOUS_KEYS"];
 
 /// The last good value of each secret. `Debug` shows no value, because `SecretString` does not.
 #[derive(Clone, Debug)]

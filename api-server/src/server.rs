@@ -33,6 +33,7 @@ use crate::{
     Routes, app,
     config::{Config, Environment},
     headers::random,
+    jwt::{self, Jwt, JwtError},
     policy::PolicyError,
     reload, routes,
     secrets::Secrets,
@@ -53,6 +54,9 @@ pub enum StartError {
     /// The pair cannot be served.
     #[error("load TLS_DIR")]
     Tls(#[from] TlsError),
+    /// A key or a setting of the tokens is refused.
+    #[error("set up tokens")]
+    Jwt(#[from] JwtError),
     /// An address cannot be bound.
     #[error("listen on {addr}")]
     Listen {
@@ -78,6 +82,7 @@ pub struct Bound {
 pub fn bind(config: Config, secrets: Secrets, routes: Routes) -> Result<Bound, StartError> {
     let certificate = config.tls_dir.as_deref().map(Certificate::load).transpose()?.map(Arc::new);
     let tls = certificate.clone().map(tls::server_config).transpose()?;
+    let jwt = Jwt::new(&config, &secrets)?;
     let (api_listener, api_addr) = listen(config.api_addr())?;
     let (metrics_listener, metrics_addr) = listen(config.metrics_addr())?;
     let workers = config.worker_count();
@@ -88,7 +93,7 @@ pub fn bind(config: Config, secrets: Secrets, routes: Routes) -> Result<Bound, S
     if tls.is_none() && config.environment != Environment::Development {
         tracing::warn!("TLS_DIR is not set: the API is served in plain HTTP, let only a proxy reach it");
     }
-    let state = Data::new(State::new(config, secrets, certificate)?);
+    let state = Data::new(State::new(config, secrets, certificate, jwt)?);
 
     let shared = state.clone();
     let api = serve(api, api_listener, &state, tls, move || app(shared.clone(), routes));
@@ -106,7 +111,8 @@ impl Bound {
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let Self { state, api, metrics, api_addr, metrics_addr } = self;
         tracing::info!(%api_addr, %metrics_addr, tls = state.certificate.is_some(), "serving");
-        let follower = tokio::spawn(reload::follow(state.clone()));
+        let followers =
+            [tokio::spawn(reload::follow(state.clone())), tokio::spawn(jwt::follow(state.clone()))];
         let (api_handle, metrics_handle) = (api.handle(), metrics.handle());
         let drain = async {
             stop.await;
@@ -117,7 +123,7 @@ impl Bound {
             metrics_handle.stop(false).await;
         };
         let (api, metrics, ()) = tokio::join!(api, metrics, drain);
-        follower.abort();
+        followers.iter().for_each(tokio::task::JoinHandle::abort);
         tracing::info!("stopped");
         api.and(metrics)
     }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::{
     config::Config,
+    jwt::Jwt,
     metrics::Metrics,
     policy::{self, Compiled, PolicyError},
     secrets::Secrets,
@@ -27,6 +28,8 @@ pub struct State {
     pub metrics: Metrics,
     /// The served certificate, when there is TLS.
     pub certificate: Option<Arc<Certificate>>,
+    /// Keys that make and check tokens.
+    pub jwt: Jwt,
     policy: ArcSwap<Compiled>,
     started: Instant,
     draining: watch::Sender<bool>,
@@ -47,6 +50,7 @@ impl State {
         config: Config,
         secrets: Secrets,
         certificate: Option<Arc<Certificate>>,
+        jwt: Jwt,
     ) -> Result<Self, PolicyError> {
         let compiled = match &config.policy_file {
             Some(path) => Compiled::parse(&policy::read(path)?)?,
@@ -58,6 +62,7 @@ impl State {
             secrets,
             metrics: Metrics::new(),
             certificate,
+            jwt,
             policy: ArcSwap::from_pointee(compiled),
             started: Instant::now(),
             draining: watch::Sender::new(false),

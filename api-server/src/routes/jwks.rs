@@ -1,0 +1,17 @@
+//! The service's public keys (RFC 7517), so that others can check its tokens. Nothing in them is secret.
+
+use actix_web::{
+    HttpResponse,
+    http::header::{CACHE_CONTROL, CONTENT_TYPE},
+    web::Data,
+};
+
+use crate::state::State;
+
+pub async fn published(state: Data<State>) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "application/jwk-set+json"))
+        // A key of before stays published for longer than this, so no cache lacks one that signs.
+        .insert_header((CACHE_CONTROL, "public, max-age=300"))
+        .body(state.jwt.published())
+}
