@@ -1,7 +1,12 @@
 //! Who asks, once a token was believed.
 
+use std::future::{Ready, ready};
+
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, dev::Payload};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::failure::Failure;
 
 /// What somebody may do; each role may do what those before it may.
 #[derive(
@@ -37,4 +42,15 @@ pub struct Subject {
     pub id: Uuid,
     /// What it may do.
     pub role: Role,
+}
+
+/// A route that needs a subject has none where the policy lets everybody in.
+impl FromRequest for Subject {
+    type Error = Failure;
+    type Future = Ready<Result<Self, Failure>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let subject = request.extensions().get::<Self>().copied();
+        ready(subject.ok_or(Failure::Unauthorized("This route needs a token.")))
+    }
 }

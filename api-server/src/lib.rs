@@ -10,6 +10,7 @@ mod failure;
 mod goaway;
 pub mod headers;
 pub mod healthcheck;
+pub mod jwt;
 pub mod limiter;
 pub mod log;
 pub mod metrics;
@@ -64,6 +65,7 @@ pub fn app(
         .configure(routes)
         .default_service(web::to(problem::not_found))
         .wrap(from_fn(middleware::body_limit))
+        .wrap(from_fn(middleware::auth))
         .wrap(from_fn(middleware::rate_limit))
         .wrap(from_fn(middleware::cors))
         .wrap(from_fn(middleware::trusted_hosts))

@@ -14,7 +14,7 @@ use self::{
     gcra::{Decision, Quota},
     store::Store,
 };
-use crate::policy::{PathMatch, PathType, RateLimit, RateLimits};
+use crate::policy::{PathMatch, RateLimit, RateLimits};
 
 /// Clients that each rule remembers: 32 bytes each.
 const CLIENTS: usize = 65_536;
@@ -131,20 +131,7 @@ impl Counted {
     }
 
     fn counts(&self, method: &Method, path: &str) -> bool {
-        // HEAD costs what GET costs.
-        let method = if method == Method::HEAD { &Method::GET } else { method };
-        let by_method = self.methods.is_empty() || self.methods.iter().any(|own| own == method);
-        by_method && self.path.as_ref().is_none_or(|own| matches(own, path))
-    }
-}
-
-fn matches(rule: &PathMatch, path: &str) -> bool {
-    match rule.kind {
-        PathType::Exact => path == rule.value,
-        PathType::Prefix => {
-            let below = path.strip_prefix(rule.value.trim_end_matches('/'));
-            below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        }
+        self.path.as_ref().is_none_or(|own| own.covers(&self.methods, method, path))
     }
 }
 

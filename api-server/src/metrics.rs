@@ -42,6 +42,11 @@ struct LimitLabels {
     result: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabels {
+    result: &'static str,
+}
+
 /// A watched file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReloadFile {
@@ -135,6 +140,8 @@ pub struct Metrics {
     reloads: Family<ReloadLabels, Counter<u64, AtomicU64>>,
     limited: Family<LimitLabels, Counter>,
     jobs: Family<JobLabels, Counter>,
+    authenticated: Family<ResultLabels, Counter>,
+    jwks_fetched: Family<ResultLabels, Counter>,
 }
 
 impl Metrics {
@@ -156,7 +163,12 @@ impl Metrics {
         registry.register("rate_limit_requests", help, limited.clone());
         let jobs = Family::default();
         registry.register("jobs", "Attempts at jobs by kind and result", jobs.clone());
-        Self { registry, requests, durations, reloads, limited, jobs }
+        let authenticated = Family::default();
+        let help = "Requests that needed a token, by what became of it";
+        registry.register("auth", help, authenticated.clone());
+        let jwks_fetched = Family::default();
+        registry.register("jwks_fetches", "Fetches of JWKS_URI by result", jwks_fetched.clone());
+        Self { registry, requests, durations, reloads, limited, jobs, authenticated, jwks_fetched }
     }
 
     pub(crate) fn answered(&self, method: &Method, route: String, status: u16, took: Duration) {
@@ -180,6 +192,15 @@ impl Metrics {
             Kind::Publish => "publish",
         };
         self.jobs.get_or_create(&JobLabels { kind, result }).inc();
+    }
+
+    pub(crate) fn authenticated(&self, result: &'static str) {
+        self.authenticated.get_or_create(&ResultLabels { result }).inc();
+    }
+
+    pub(crate) fn jwks_fetched(&self, fetched: bool) {
+        let result = if fetched { "fetched" } else { "failed" };
+        self.jwks_fetched.get_or_create(&ResultLabels { result }).inc();
     }
 
     pub(crate) fn reloaded(&self, file: ReloadFile, result: Reload) {

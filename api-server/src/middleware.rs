@@ -1,6 +1,7 @@
 //! The middleware stack, one file per concern. None of it knows a route; all of it answers, none returns an error.
 
 mod api_prefix;
+mod auth;
 mod body_limit;
 mod cors;
 mod last_answer;
@@ -12,6 +13,7 @@ mod trusted_hosts;
 
 pub use self::{
     api_prefix::api_prefix,
+    auth::auth,
     body_limit::body_limit,
     cors::cors,
     last_answer::last_answer,

@@ -8,7 +8,7 @@ use utoipa::{
 
 use crate::{
     problem::{MEDIA_TYPE, Problem},
-    routes::{about, health, jobs, login, provider_key, videos},
+    routes::{about, health, jobs, jwks, login, provider_key, videos},
 };
 
 /// Status and what it means.
@@ -35,7 +35,7 @@ const ERRORS: [(&str, &str); 11] = [
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(
-        about::about, health::health, health::live, health::ready, login::login, login::refresh,
+        about::about, health::health, health::live, health::ready, jwks::published, login::login, login::refresh,
         videos::list, videos::create, videos::read, videos::replace, videos::delete, jobs::transcribe, jobs::analyze,
         jobs::schedule, jobs::read, jobs::delete, provider_key::set, provider_key::remove,
     ),
@@ -105,7 +105,7 @@ fn error(status: &str, text: &str) -> (String, Value) {
 fn add_errors(path: &str, operation: &mut Value) {
     let has = |name: &str| operation.get(name).is_some();
     let (body, secured, named) = (has("requestBody"), has("security"), path.contains('{'));
-    let token = secured || operation["tags"][0] == "tokens";
+    let token = secured || ["/login", "/token/refresh"].contains(&path);
     let probe = ["/health", "/livez"].contains(&path);
     let applies = |status: &str| match status {
         "401" => token,

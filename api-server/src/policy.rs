@@ -1,5 +1,6 @@
 //! The policy file: its schema, reading and checking. What a policy does is up to the middleware.
 
+mod auth;
 mod cors;
 mod limits;
 
@@ -9,6 +10,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 pub use self::{
+    auth::{Auth, AuthSet, JwtPolicy, RoleRule},
     cors::{Cors, CorsSet},
     limits::{Cidr, PathMatch, PathType, Period, RateLimit, RateLimits, Rule, Store},
 };
@@ -36,6 +38,9 @@ pub struct Policy {
     /// Request limits.
     #[serde(default)]
     pub rate_limits: RateLimits,
+    /// Who may do what. Left out, the roles of the app's own routes count.
+    #[serde(default)]
+    pub auth: Option<Auth>,
 }
 
 /// The headers part of the file.
@@ -84,6 +89,7 @@ impl Default for Policy {
             headers: Headers::default(),
             cors: None,
             rate_limits: RateLimits::default(),
+            auth: None,
         }
     }
 }
@@ -99,6 +105,8 @@ pub struct Compiled {
     pub cors: Option<CorsSet>,
     /// The rate limits with their counters.
     pub limiter: Limiter,
+    /// Who may do what.
+    pub auth: AuthSet,
 }
 
 impl Compiled {
@@ -142,7 +150,8 @@ fn compile(mut policy: Policy) -> Result<Compiled, PolicyError> {
     let cors = policy.cors.as_ref().map(|cors| CorsSet::new(cors, policy.environment)).transpose();
     let cors = cors.map_err(invalid)?;
     let limiter = Limiter::new(&policy.rate_limits).map_err(invalid)?;
-    Ok(Compiled { policy, headers, cors, limiter })
+    let auth = AuthSet::new(policy.auth.as_ref()).map_err(invalid)?;
+    Ok(Compiled { policy, headers, cors, limiter, auth })
 }
 
 fn is_host(host: &str) -> bool {

@@ -3,6 +3,7 @@
 pub mod about;
 pub mod health;
 pub mod jobs;
+pub mod jwks;
 pub mod login;
 pub mod provider_key;
 pub mod videos;
@@ -29,6 +30,7 @@ pub fn api(config: &mut web::ServiceConfig) {
         .service(endpoint("/health", &[(Method::GET, || web::to(health::health))]))
         .service(endpoint("/livez", &[(Method::GET, || web::to(health::live))]))
         .service(endpoint("/readyz", &[(Method::GET, || web::to(health::ready))]))
+        .service(endpoint("/.well-known/jwks.json", &[(Method::GET, || web::to(jwks::published))]))
         .service(endpoint("/login", &[(Method::POST, || web::to(login::login))]))
         .service(endpoint("/token/refresh", &[(Method::POST, || web::to(login::refresh))]))
         .service(endpoint(

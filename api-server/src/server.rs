@@ -33,7 +33,7 @@ use crate::{
     Routes, app,
     config::{Config, Environment},
     headers::random,
-    reload, routes,
+    jwt, reload, routes,
     secrets::Secrets,
     state::{State, StateError},
     tls::{self, Certificate, TlsError},
@@ -136,7 +136,8 @@ async fn follow(state: Data<State>) {
     tokio::join!(
         reload::follow(state.clone()),
         state.database.follow(&state.secrets),
-        state.follow_secrets()
+        state.follow_secrets(),
+        jwt::follow(state.clone())
     );
 }
 

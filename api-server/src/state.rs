@@ -15,6 +15,7 @@ use crate::{
     database::{Database, NoUrl},
     encryption::{Keys, TooShort},
     failure::{Failure, Part},
+    jwt::{Jwt, JwtError},
     metrics::Metrics,
     passwords::Passwords,
     policy::{self, Compiled, PolicyError},
@@ -40,6 +41,8 @@ pub struct State {
     pub database: Database,
     pub(crate) passwords: Passwords,
     keys: ArcSwapOption<Keys>,
+    /// Keys that make and check tokens.
+    pub jwt: Jwt,
     policy: ArcSwap<Compiled>,
     started: Instant,
     draining: watch::Sender<bool>,
@@ -59,6 +62,9 @@ pub enum StateError {
     /// The key of encrypted columns is none.
     #[error(transparent)]
     EncryptionKey(#[from] TooShort),
+    /// A key of tokens is none.
+    #[error(transparent)]
+    Jwt(#[from] JwtError),
     /// Traces cannot be sent where they are wanted.
     #[error("{0}")]
     Traces(String),
@@ -86,6 +92,7 @@ impl State {
         warn_of_store(&compiled);
         let database = Database::new(&secrets, config.database_max_connections)?;
         let keys = keys(&secrets)?.map(Arc::new);
+        let jwt = Jwt::new(&config, &secrets)?;
         let traces = Traces::from_environment().map_err(StateError::Traces)?;
         Ok(Self {
             config,
@@ -96,6 +103,7 @@ impl State {
             database,
             passwords: Passwords::default(),
             keys: ArcSwapOption::from(keys),
+            jwt,
             policy: ArcSwap::from_pointee(compiled),
             started: Instant::now(),
             draining: watch::Sender::new(false),

@@ -71,7 +71,7 @@ impl Traces {
     fn new() -> Result<Self, String> {
         let ca_file = env::var_os("OTEL_EXPORTER_OTLP_CERTIFICATE").map(PathBuf::from);
         let client = reqwest::blocking::Client::builder()
-            .tls_backend_preconfigured(outbound::trust(ca_file.as_deref())?)
+            .tls_backend_preconfigured(outbound::trust(ca_file.as_ref()).map_err(|e| e.to_string())?)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, net::IpAddr, time::Duration};
 
+use actix_web::http::Method;
 use serde::Deserialize;
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
@@ -74,6 +75,26 @@ pub struct PathMatch {
     pub kind: PathType,
     /// The path.
     pub value: String,
+}
+
+impl PathMatch {
+    /// Whether a request is meant. The path must be the decoded one that routes are found by: otherwise `/%6cogin` would
+    /// be another path here and the same there. No methods means all; HEAD asks for what GET does.
+    pub(crate) fn covers(&self, methods: &[Method], method: &Method, path: &str) -> bool {
+        let by_path = match self.kind {
+            PathType::Exact => path == self.value,
+            PathType::Prefix => {
+                let below = path.strip_prefix(self.value.trim_end_matches('/'));
+                below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            }
+        };
+        by_path && (methods.is_empty() || methods.contains(as_get(method)))
+    }
+}
+
+/// HEAD costs and tells what GET does.
+fn as_get(method: &Method) -> &Method {
+    if method == Method::HEAD { &Method::GET } else { method }
 }
 
 /// How a path is compared.
@@ -209,6 +230,23 @@ impl Default for RateLimits {
     }
 }
 
+/// Checks methods and path of a rule in a list of the file.
+pub(super) fn check_target(
+    list: &str,
+    rule: &str,
+    methods: &[String],
+    path: &PathMatch,
+) -> Result<(), String> {
+    if let Some(method) = methods.iter().find(|m| !METHODS.contains(&m.as_str())) {
+        return Err(format!("{list}.methods: {method:?} in rule {rule:?} is none of {METHODS:?}"));
+    }
+    let path = &path.value;
+    if !path.starts_with('/') || path.contains("//") || path.len() > 256 {
+        return Err(format!("{list}.path: {path:?} in rule {rule:?} is not an absolute path"));
+    }
+    Ok(())
+}
+
 /// Checks what the types do not say; the message names the field.
 pub(super) fn check(limits: &RateLimits) -> Result<(), String> {
     let mut names = BTreeSet::new();
@@ -221,15 +259,7 @@ pub(super) fn check(limits: &RateLimits) -> Result<(), String> {
         if !names.insert(name) {
             return Err(format!("rateLimits.rules.name: {name:?} stands twice"));
         }
-        if let Some(method) = rule.methods.iter().find(|m| !METHODS.contains(&m.as_str())) {
-            return Err(format!(
-                "rateLimits.rules.methods: {method:?} in rule {name:?} is none of {METHODS:?}"
-            ));
-        }
-        let path = &rule.path.value;
-        if !path.starts_with('/') || path.contains("//") || path.len() > 256 {
-            return Err(format!("rateLimits.rules.path: {path:?} in rule {name:?} is not an absolute path"));
-        }
+        check_target("rateLimits.rules", name, &rule.methods, &rule.path)?;
     }
     let requests = limits.rules.iter().map(|r| r.requests).chain(limits.default.map(|d| d.requests));
     if let Some(n) = requests.into_iter().find(|n| !(1..=100_000).contains(n)) {

@@ -3,7 +3,7 @@
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{StatusCode, header::LOCATION},
-    web::{Data, Json, Path, ReqData},
+    web::{Data, Json, Path},
 };
 use garde::Validate;
 use serde::Deserialize;
@@ -70,13 +70,13 @@ pub struct Schedule {
     responses((status = 202, description = "The job", body = Job)))]
 pub async fn transcribe(
     state: Data<State>,
-    subject: ReqData<Subject>,
+    subject: Subject,
     request: HttpRequest,
     Body(body): Body<Transcribe>,
 ) -> Result<HttpResponse, Failure> {
     needs_provider(&state)?;
     let input = json!({ "language": body.language });
-    queue(&state, *subject, &request, Kind::Transcribe, body.video_id, input, None).await
+    queue(&state, subject, &request, Kind::Transcribe, body.video_id, input, None).await
 }
 
 /// Analyze a video
@@ -85,13 +85,13 @@ pub async fn transcribe(
     responses((status = 202, description = "The job", body = Job)))]
 pub async fn analyze(
     state: Data<State>,
-    subject: ReqData<Subject>,
+    subject: Subject,
     request: HttpRequest,
     Body(body): Body<Analyze>,
 ) -> Result<HttpResponse, Failure> {
     needs_provider(&state)?;
     let input = json!({ "question": body.question });
-    queue(&state, *subject, &request, Kind::Analyze, body.video_id, input, None).await
+    queue(&state, subject, &request, Kind::Analyze, body.video_id, input, None).await
 }
 
 /// Publish a video later
@@ -100,33 +100,25 @@ pub async fn analyze(
     responses((status = 202, description = "The job", body = Job)))]
 pub async fn schedule(
     state: Data<State>,
-    subject: ReqData<Subject>,
+    subject: Subject,
     request: HttpRequest,
     Body(body): Body<Schedule>,
 ) -> Result<HttpResponse, Failure> {
-    queue(&state, *subject, &request, Kind::Publish, body.video_id, json!({}), Some(body.publish_at)).await
+    queue(&state, subject, &request, Kind::Publish, body.video_id, json!({}), Some(body.publish_at)).await
 }
 
 /// Read a job of one's own
 #[utoipa::path(get, path = "/jobs/{id}", tag = "jobs", security(("bearer" = [])),
     params(("id" = Uuid, Path, description = "The job")), responses((status = 200, description = "The job", body = Job)))]
-pub async fn read(
-    state: Data<State>,
-    subject: ReqData<Subject>,
-    id: Path<Uuid>,
-) -> Result<Json<Job>, Failure> {
-    jobs::get(&state.pool()?, *subject, *id).await?.map(Json).ok_or(NONE)
+pub async fn read(state: Data<State>, subject: Subject, id: Path<Uuid>) -> Result<Json<Job>, Failure> {
+    jobs::get(&state.pool()?, subject, *id).await?.map(Json).ok_or(NONE)
 }
 
 /// Remove a job of one's own; one that runs is given up
 #[utoipa::path(delete, path = "/jobs/{id}", tag = "jobs", security(("bearer" = [])),
     params(("id" = Uuid, Path, description = "The job")), responses((status = 204, description = "It is gone")))]
-pub async fn delete(
-    state: Data<State>,
-    subject: ReqData<Subject>,
-    id: Path<Uuid>,
-) -> Result<HttpResponse, Failure> {
-    let gone = jobs::delete(&state.pool()?, *subject, *id).await?;
+pub async fn delete(state: Data<State>, subject: Subject, id: Path<Uuid>) -> Result<HttpResponse, Failure> {
+    let gone = jobs::delete(&state.pool()?, subject, *id).await?;
     gone.then(|| HttpResponse::NoContent().finish()).ok_or(NONE)
 }
 

@@ -1,10 +1,7 @@
 //! POST /login and POST /token/refresh. Whoever cannot log in learns nothing of the reason: not from the answer and not
 //! from its time.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use actix_web::web::{Data, Json};
 use garde::Validate;
@@ -88,13 +85,13 @@ fn life(state: &State) -> Duration {
 }
 
 /// Asked for first: a refresh token must not be used up for nothing.
-fn signer(_: &State) -> Result<Arc<Signer>, Failure> {
-    None.ok_or(Failure::Missing(Part::SigningKey))
+fn signer(state: &State) -> Result<Signer<'_>, Failure> {
+    state.jwt.signer().ok_or(Failure::Missing(Part::SigningKey))
 }
 
 fn answer(
     state: &State,
-    signer: &Signer,
+    signer: &Signer<'_>,
     subject: Subject,
     refresh: &SecretString,
 ) -> Result<Json<Tokens>, Failure> {
@@ -102,7 +99,7 @@ fn answer(
     Ok(Json(Tokens {
         access_token: token.map_err(|_| Failure::Internal("a token cannot be signed"))?,
         token_type: "Bearer",
-        expires_in: 900,
+        expires_in: state.config.jwt.jwt_access_ttl,
         refresh_token: refresh.expose_secret().to_owned(),
     }))
 }

@@ -1,9 +1,6 @@
 //! An account's own key of the AI provider: it can be set and removed, never read.
 
-use actix_web::{
-    HttpResponse,
-    web::{Data, ReqData},
-};
+use actix_web::{HttpResponse, web::Data};
 use garde::Validate;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -26,7 +23,7 @@ pub struct ProviderKey {
     responses((status = 204, description = "Jobs of this account use it from now on")))]
 pub async fn set(
     state: Data<State>,
-    subject: ReqData<Subject>,
+    subject: Subject,
     Body(body): Body<ProviderKey>,
 ) -> Result<HttpResponse, Failure> {
     provider_keys::set(&state.pool()?, &*state.keys()?, subject.id, Some(&body.key)).await?;
@@ -36,7 +33,7 @@ pub async fn set(
 /// Use the service's key again
 #[utoipa::path(delete, path = "/provider-key", tag = "jobs", security(("bearer" = [])),
     responses((status = 204, description = "Jobs of this account use the service's key")))]
-pub async fn remove(state: Data<State>, subject: ReqData<Subject>) -> Result<HttpResponse, Failure> {
+pub async fn remove(state: Data<State>, subject: Subject) -> Result<HttpResponse, Failure> {
     provider_keys::set(&state.pool()?, &*state.keys()?, subject.id, None).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -3,7 +3,7 @@
 use actix_web::{
     HttpResponse,
     http::{StatusCode, header::LOCATION},
-    web::{Data, Json, Path, ReqData},
+    web::{Data, Json, Path},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use garde::Validate;
@@ -97,7 +97,7 @@ pub async fn list(state: Data<State>, Query(query): Query<List>) -> Result<Json<
     responses((status = 201, description = "The video", body = Video, headers(("Location" = String, description = "Its path")))))]
 pub async fn create(
     state: Data<State>,
-    subject: ReqData<Subject>,
+    subject: Subject,
     Body(body): Body<Write>,
 ) -> Result<HttpResponse, Failure> {
     let video = videos::create(&state.pool()?, subject.id, &body.into()).await?;
@@ -118,11 +118,11 @@ pub async fn read(state: Data<State>, id: Path<Uuid>) -> Result<Json<Video>, Fai
     responses((status = 200, description = "The video", body = Video)))]
 pub async fn replace(
     state: Data<State>,
-    subject: ReqData<Subject>,
+    subject: Subject,
     id: Path<Uuid>,
     Body(body): Body<Write>,
 ) -> Result<Json<Video>, Failure> {
-    videos::replace(&state.pool()?, *subject, *id, &body.into()).await?.map(Json).ok_or(NONE)
+    videos::replace(&state.pool()?, subject, *id, &body.into()).await?.map(Json).ok_or(NONE)
 }
 
 /// Remove a video with its jobs

@@ -62,7 +62,8 @@ impl Provider {
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
         }
-        let client = outbound::client(config.ai.ca_file.as_deref(), Duration::from_secs(config.job_lease))?;
+        let client = outbound::client(config.ai.ca_file.as_ref(), Duration::from_secs(config.job_lease));
+        let client = client.map_err(|why| format!("AI_CA_FILE: {why}"))?;
         Ok(Some(Self { client, base, settings: config.ai.clone() }))
     }
 
@@ -127,7 +128,7 @@ async fn ask<T: for<'a> Deserialize<'a>>(request: RequestBuilder, key: &SecretSt
         status if status.is_server_error() => return Err(Trouble::Passing("The provider failed.")),
         _ => return Err(Trouble::Lasting("The provider refuses the request.")),
     }
-    let body = outbound::read(response, LARGEST).await;
+    let body = outbound::body(response, LARGEST).await;
     let body = body.map_err(|_| Trouble::Passing("The provider's answer broke off or is too long."))?;
     serde_json::from_slice(&body)
         .map_err(|_| Trouble::Passing("The provider's answer is not what its API says."))

@@ -66,7 +66,9 @@ fn a_thousand_requests_share_ten_connections_and_leave_none_behind() {
     assert!((1..=10).contains(&open), "{open}");
     let busy =
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'api-server' AND state <> 'idle'";
-    wait_until("idle connections", || (backed.postgres.sql("postgres", busy).unwrap().trim() == "0").then_some(()));
+    wait_until("idle connections", || {
+        (backed.postgres.sql("postgres", busy).unwrap().trim() == "0").then_some(())
+    });
 }
 
 #[test]

@@ -27,8 +27,10 @@ const BODIES: [(&str, &str); 7] = [
 
 fn send_raw(client: &Client, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
     let mut connection = connect(client.api);
-    let head =
-        format!("{method} {path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\n{headers}\r\n", client.access);
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\n{headers}\r\n",
+        client.access
+    );
     connection.write_all(head.as_bytes()).unwrap();
     // An answer may come, and the connection end, before everything is sent.
     let _ = connection.write_all(body);

@@ -1,0 +1,114 @@
+//! Lets a request pass that the policy leaves open, or whose token has one of the roles that it names. Every other one
+//! gets the same answer; why is only counted and logged, without the token.
+
+use std::time::SystemTime;
+
+use actix_web::{
+    Error, HttpMessage as _, HttpResponse,
+    body::{BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::{
+        Method, StatusCode,
+        header::{self, HeaderMap, HeaderValue},
+    },
+    middleware::Next,
+    web::Data,
+};
+
+use crate::{auth::Subject, jwt::Refusal, problem, state::State};
+
+/// RFC 6750 3.1: who has sent nothing is told no error.
+const NO_TOKEN: HeaderValue = HeaderValue::from_static("Bearer realm=\"api\"");
+const BAD_TOKEN: HeaderValue = HeaderValue::from_static("Bearer realm=\"api\", error=\"invalid_token\"");
+const TOO_LITTLE: HeaderValue =
+    HeaderValue::from_static("Bearer realm=\"api\", error=\"insufficient_scope\"");
+
+/// Why a request does not pass.
+#[derive(Clone, Copy)]
+enum Denied {
+    NoToken,
+    BadToken(Refusal),
+    Role,
+}
+
+pub async fn auth(
+    state: Data<State>,
+    req: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let verdict = judge(&state, &req).await;
+    match verdict {
+        Some(Ok(subject)) => {
+            state.metrics.authenticated("ok");
+            req.extensions_mut().insert(subject);
+        }
+        Some(Err(denied)) => {
+            state.metrics.authenticated(denied.as_str());
+            tracing::debug!(reason = denied.as_str(), "request not authenticated");
+            return Ok(req.into_response(denied.answer()));
+        }
+        None => {}
+    }
+    next.call(req).await.map(ServiceResponse::map_into_boxed_body)
+}
+
+/// Nothing where the request needs no token.
+async fn judge(state: &State, req: &ServiceRequest) -> Option<Result<Subject, Denied>> {
+    if is_preflight(req) {
+        return None;
+    }
+    let policy = state.policy();
+    let roles = policy.auth.needed(req.method(), req.match_info().as_str())?;
+    let token = match bearer(req.headers()) {
+        Ok(Some(token)) => token,
+        Ok(None) => return Some(Err(Denied::NoToken)),
+        Err(refusal) => return Some(Err(Denied::BadToken(refusal))),
+    };
+    let subject = state.jwt.subject(token, &policy.auth, SystemTime::now()).await;
+    let allowed = |subject: Subject| {
+        if roles.contains(&subject.role) { Ok(subject) } else { Err(Denied::Role) }
+    };
+    Some(subject.map_err(Denied::BadToken).and_then(allowed))
+}
+
+/// Browsers send no token with a preflight, and its answer tells nothing.
+fn is_preflight(req: &ServiceRequest) -> bool {
+    let has = |name| req.headers().contains_key(name);
+    req.method() == Method::OPTIONS && has(header::ORIGIN) && has(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// The token of the one `Authorization` header. Of two, a proxy in front may have checked the other.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+    let mut lines = headers.get_all(header::AUTHORIZATION);
+    let Some(line) = lines.next() else { return Ok(None) };
+    let text = line.to_str().map_err(|_| Refusal::Request)?;
+    let (scheme, token) = text.split_once(' ').ok_or(Refusal::Request)?;
+    let good = !token.is_empty()
+        && token.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    if lines.next().is_some() || !scheme.eq_ignore_ascii_case("Bearer") || !good {
+        return Err(Refusal::Request);
+    }
+    Ok(Some(token))
+}
+
+impl Denied {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::NoToken => "no_token",
+            Self::BadToken(refusal) => refusal.as_str(),
+            Self::Role => "role",
+        }
+    }
+
+    fn answer(self) -> HttpResponse {
+        let unauthorized = "This needs a valid access token: Authorization: Bearer TOKEN.";
+        let (status, detail, challenge) = match self {
+            Self::NoToken => (StatusCode::UNAUTHORIZED, unauthorized, NO_TOKEN),
+            Self::BadToken(_) => (StatusCode::UNAUTHORIZED, unauthorized, BAD_TOKEN),
+            Self::Role => (StatusCode::FORBIDDEN, "The token's role may not do this.", TOO_LITTLE),
+        };
+        let mut answer = problem::respond(status, detail);
+        answer.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        answer
+    }
+}
