@@ -14,6 +14,8 @@ need iproute2 /sbin/ip
 need util-linux /usr/bin/nsenter
 need skopeo /usr/bin/skopeo
 need docker-registry /usr/bin/docker-registry
+need postgresql-15 /usr/lib/postgresql/15/bin/initdb
+need redis-server /usr/bin/redis-server
 need ca-certificates /etc/ssl/certs/ca-certificates.crt
 command -v gcc >/dev/null || missing="$missing gcc libc6-dev"
 python3 -m pip --version >/dev/null 2>&1 || missing="$missing python3 python3-pip"
@@ -44,4 +46,7 @@ fi
 $sudo apt-get update -q
 # shellcheck disable=SC2086
 $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
-case "$missing" in *docker-registry*) $sudo systemctl disable docker-registry 2>/dev/null || true ;; esac
+# Nor do they start with the next boot: tests start servers of their own.
+for service in docker-registry postgresql redis-server; do
+    case "$missing" in *"$service"*) $sudo systemctl disable "$service" 2>/dev/null || true ;; esac
+done

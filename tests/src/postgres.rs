@@ -1,0 +1,119 @@
+//! A real Postgres of one test's own, from Debian's package. It holds what the test puts there and nothing else.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
+
+use crate::daemon::{self, Daemon};
+use crate::etcd::free_port;
+
+const BIN: &str = "/usr/lib/postgresql/15/bin";
+/// Its data is thrown away, so it waits for no disk; small, because several tests run one each. `log_statement` is off
+/// because a statement may carry a secret.
+const SETTINGS: &str = "\
+listen_addresses = '127.0.0.1'
+fsync = off
+synchronous_commit = off
+full_page_writes = off
+shared_buffers = 16MB
+max_connections = 60
+log_statement = none
+log_connections = on
+";
+
+/// A running server; dropping it kills it and removes its data.
+///
+/// The kernel also kills it when the *thread* that called `start` ends, so start it in the test itself or in a thread
+/// that lives as long, not in a worker that ends sooner.
+pub struct Postgres {
+    daemon: Daemon,
+    port: u16,
+    password: String,
+}
+
+impl Postgres {
+    /// Makes the data and starts the server on a free loopback port; it has answered a query when this returns.
+    pub fn start() -> Result<Self> {
+        let bin = Path::new(BIN);
+        ensure!(bin.join("initdb").exists(), "{BIN}/initdb is missing: run tests/install-debian.sh");
+        // Postgres refuses to run as root. SIGINT is its fast end: no waiting for clients.
+        let user = daemon::unprivileged("postgres")?;
+        let mut daemon = Daemon::new("postgres", bin.join("postgres"), user, Signal::INT)?;
+        let (port, password) = (free_port()?, daemon::password()?);
+        let secret = daemon.write("password", &password)?;
+        let mut initdb = daemon.command(&bin.join("initdb"));
+        initdb.args(["--no-sync", "--auth=scram-sha-256", "--username=postgres", "--encoding=UTF8"]);
+        initdb.args(["--locale=C", "--pgdata=data", "--pwfile"]).arg(secret);
+        let made = initdb.output()?;
+        ensure!(made.status.success(), "initdb fails: {}", String::from_utf8_lossy(&made.stderr));
+        let data = daemon.folder().join("data");
+        daemon.write("data/postgresql.conf", SETTINGS)?;
+        let folder = daemon.folder().display().to_string();
+        daemon.set_args(&["-D", &data.display().to_string(), "-p", &port.to_string(), "-k", &folder]);
+        let mut postgres = Self { daemon, port, password };
+        postgres.start_again()?;
+        Ok(postgres)
+    }
+
+    /// Where clients reach the database `postgres` as superuser.
+    pub fn url(&self) -> String {
+        self.url_of("postgres")
+    }
+
+    /// Makes a database; its name is of lower-case letters, digits and `_`. Gives the address for its superuser.
+    pub fn database(&self, name: &str) -> Result<String> {
+        let is_plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_';
+        ensure!(!name.is_empty() && name.bytes().all(is_plain), "{name:?} is not a plain name of a database");
+        self.sql("postgres", &format!("CREATE DATABASE {name}"))?;
+        Ok(self.url_of(name))
+    }
+
+    /// Runs statements in a database as superuser and gives the rows as text, columns separated by `|`.
+    pub fn sql(&self, database: &str, statements: &str) -> Result<String> {
+        sql(self.port, &self.password, database, statements)
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        self.daemon.log()
+    }
+
+    /// Ends it; its data stays.
+    pub fn stop(&mut self) {
+        self.daemon.stop();
+    }
+
+    /// Starts it after `stop`, on the same port with the same data.
+    pub fn start_again(&mut self) -> Result<()> {
+        let (port, password) = (self.port, &self.password);
+        self.daemon.start(|_| sql(port, password, "postgres", "SELECT 1").map(drop))
+    }
+
+    /// Sends a signal to its first process: SIGSTOP and SIGCONT make a server that takes connections and never answers.
+    pub fn signal(&self, signal: Signal) {
+        self.daemon.signal(signal);
+    }
+
+    fn url_of(&self, database: &str) -> String {
+        format!("postgres://postgres:{}@127.0.0.1:{}/{database}", self.password, self.port)
+    }
+}
+
+/// By psql over TCP, as any client; neither the password nor the statements stand in its arguments.
+fn sql(port: u16, password: &str, database: &str, statements: &str) -> Result<String> {
+    let mut psql = Command::new(Path::new(BIN).join("psql"));
+    psql.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-U", "postgres", "-d", database]);
+    psql.args(["--no-psqlrc", "--no-align", "--tuples-only", "--quiet", "--set=ON_ERROR_STOP=1", "--file=-"]);
+    psql.env("PGPASSWORD", password).env("PGCONNECT_TIMEOUT", "10");
+    let mut child = psql.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut input = child.stdin.take().context("psql has no input")?;
+    // One that could not connect reads nothing; what it says then is the better error.
+    let _ = input.write_all(statements.as_bytes());
+    drop(input);
+    let output = child.wait_with_output()?;
+    ensure!(output.status.success(), "psql: {}", String::from_utf8_lossy(&output.stderr).trim_end());
+    Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
+}
