@@ -122,6 +122,11 @@ impl Database {
 
 fn options(secrets: &Secrets) -> Result<Option<PgConnectOptions>, NoUrl> {
     let Some(url) = secrets.get("DATABASE_URL") else { return Ok(None) };
+    // sqlx looks at no scheme.
+    let scheme = url.expose_secret().split(':').next().unwrap_or_default();
+    if !["postgres", "postgresql"].contains(&scheme) {
+        return Err(NoUrl);
+    }
     let options = PgConnectOptions::from_str(url.expose_secret()).map_err(|_| NoUrl)?;
     let options = options.application_name("api-server").options(SESSION);
     let password: Option<SecretString> = secrets.get("DATABASE_PASSWORD");

@@ -74,7 +74,8 @@ fn of_two_requests_with_one_refresh_token_at_most_one_succeeds() {
         all.into_iter().map(|one| one.join().unwrap()).collect()
     });
     assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
-    assert!(statuses.iter().all(|status| [200, 401].contains(status)), "{statuses:?}");
+    // 503 where a busy machine let one wait too long for the lock.
+    assert!(statuses.iter().all(|status| [200, 401, 503].contains(status)), "{statuses:?}");
 }
 
 #[test]
