@@ -73,7 +73,7 @@ fn forged(key: &Key, other: &Key) -> Vec<(String, String)> {
         ("HS256 by the published key", hmac(key.jwk()["x"].as_str().unwrap_or("n").as_bytes())),
         ("another key under our name", other.sign(&head.to_string(), &claims)),
         ("another key", other.token(&serde_json::from_str(&claims).unwrap())),
-        ("another claim under the signature", format!("{}A.{signature}", signed)),
+        ("another claim under the signature", format!("{signed}A.{signature}")),
         ("no signature", format!("{signed}.")),
         ("two parts", signed.to_owned()),
         ("four parts", format!("{good}.{signature}")),
