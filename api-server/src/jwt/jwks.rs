@@ -155,8 +155,9 @@ impl Jwks {
         let fresh = fresh(&answer);
         let body = outbound::body(answer, LONGEST).await.map_err(|e| e.to_string())?;
         let keys = keys(&body).ok_or("no JWK Set")?;
-        tracing::debug!(keys = keys.len(), "fetched JWKS_URI");
+        let count = keys.len();
         self.fetched.store(Arc::new(Fetched { keys, until: Some(Instant::now() + fresh + STALE) }));
+        tracing::debug!(keys = count, "fetched JWKS_URI");
         Ok(fresh)
     }
 }

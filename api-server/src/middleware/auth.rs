@@ -112,3 +112,43 @@ impl Denied {
         answer
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use actix_web::{
+        test::{self, TestRequest},
+        web,
+    };
+    use clap::Parser;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{app, auth::Role, config::Config, secrets::Secrets};
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        config: Config,
+    }
+
+    async fn who(subject: Subject) -> String {
+        format!("{} {:?}", subject.id, subject.role)
+    }
+
+    #[actix_web::test]
+    async fn a_handler_gets_the_subject_that_the_signer_was_given() {
+        let Cli { config } = Cli::parse_from(["test", "--environment=development"]);
+        let secrets = Secrets::from_environment();
+        let state = Data::new(State::new(config, secrets, None).unwrap());
+        let app = test::init_service(app(state.clone(), |config| {
+            config.route("/videos", web::get().to(who));
+        }))
+        .await;
+        let subject = Subject { id: Uuid::new_v4(), role: Role::Editor };
+        let token = state.jwt.signer().unwrap().access_token(subject, SystemTime::now()).unwrap();
+        let header = (header::AUTHORIZATION, format!("Bearer {token}"));
+        let request = TestRequest::get().uri("/videos").insert_header(header).to_request();
+        let body = test::call_and_read_body(&app, request).await;
+        assert_eq!(body, format!("{} Editor", subject.id));
+    }
+}

@@ -58,7 +58,7 @@ fn a_request_is_one_json_line_without_query_token_or_cookie() {
     assert_eq!(line["request_id"], "line-1");
     assert_eq!(
         (&line["method"], &line["path"], &line["status"]),
-        (&"GET".into(), &"/videos".into(), &404.into())
+        (&"GET".into(), &"/videos".into(), &401.into())
     );
     assert_eq!(line["client"], "127.0.0.1");
     assert!(line["duration_us"].is_u64());
