@@ -1,11 +1,14 @@
 //! The hardened workload as a library: `app` is the whole service. It knows files and environment, never Kubernetes.
 
 pub mod auth;
+pub mod check;
+pub mod check_config;
 pub mod config;
 mod goaway;
 pub mod headers;
 pub mod healthcheck;
 pub mod limiter;
+pub mod log;
 pub mod metrics;
 mod middleware;
 pub mod policy;

@@ -3,19 +3,17 @@
 use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
-use api_server::{config::Config, healthcheck, routes, secrets::Secrets, server};
+use api_server::{check, check_config, config::Config, healthcheck, log, routes, server};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
-
-/// actix logs every broken request as an error; ours is one line in the access log.
-const LOG_FILTER: &str = "info,actix_http=off,actix_server=warn";
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 const HELP: &str = "\
 Examples:
   ENVIRONMENT=development API_BIND=127.0.0.1:8080 api-server
   api-server --tls-dir /run/tls --policy-file /etc/api-server/policy.json
   api-server healthcheck        with the same settings; exit code 0 when ready
+  api-server check-config       with the same settings; exit code 0 when the start would accept them
 
 Log level: RUST_LOG (default info), for example RUST_LOG=info,access=off.
 SIGTERM and SIGINT: /readyz turns 503 and clients are told to close their connections; after DRAIN_DELAY no new
@@ -35,16 +33,28 @@ struct Cli {
 enum Command {
     /// Ask the service that runs with these settings whether it is ready
     Healthcheck,
+    /// List what is wrong with these settings and secrets: exit code 0 for nothing, 1 for problems, 2 when a backend
+    /// was not reached
+    CheckConfig(check_config::CheckConfig),
 }
 
 fn main() -> ExitCode {
     let provider = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let Cli { command, config } = Cli::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
-    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
+    let Cli { command, config } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return settings_error(&error),
+    };
+    if let Some(Command::CheckConfig(command)) = &command {
+        return check_config::run(command, &config).unwrap_or_else(|error| {
+            eprintln!("check-config: {error}");
+            ExitCode::from(check_config::UNKNOWN)
+        });
+    }
+    log::subscriber(std::env::var("RUST_LOG").ok().as_deref(), std::io::stdout).init();
     let result = match command {
         _ if provider.is_err() => Err(anyhow!("install the TLS provider: another one is in place")),
         Some(Command::Healthcheck) => healthcheck::run(&config).context("not ready"),
+        Some(Command::CheckConfig(_)) => Ok(()),
         None => serve(config),
     };
     match result {
@@ -53,6 +63,18 @@ fn main() -> ExitCode {
             tracing::error!("{error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// As clap does it; but for `check-config` a setting that cannot be read is a problem like any other.
+fn settings_error(error: &clap::Error) -> ExitCode {
+    // Where even this cannot be written there is nobody to tell.
+    let _ = error.print();
+    let checking = std::env::args().any(|argument| argument == "check-config");
+    match error.exit_code() {
+        0 => ExitCode::SUCCESS,
+        _ if checking => ExitCode::from(check_config::PROBLEMS),
+        _ => ExitCode::from(2),
     }
 }
 
@@ -67,5 +89,6 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             _ = interrupt.recv() => {}
         }
     };
-    server::bind(config, Secrets::from_environment(), routes::api)?.run_until(stop).await.context("serve")
+    let secrets = check::at_start(&config).await.context("not started")?;
+    server::bind(config, secrets, routes::api)?.run_until(stop).await.context("serve")
 }

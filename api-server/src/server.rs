@@ -107,6 +107,7 @@ impl Bound {
         let Self { state, api, metrics, api_addr, metrics_addr } = self;
         tracing::info!(%api_addr, %metrics_addr, tls = state.certificate.is_some(), "serving");
         let follower = tokio::spawn(reload::follow(state.clone()));
+        let refresher = tokio::spawn(state.secrets.clone().follow(state.config.clone()));
         let (api_handle, metrics_handle) = (api.handle(), metrics.handle());
         let drain = async {
             stop.await;
@@ -118,6 +119,7 @@ impl Bound {
         };
         let (api, metrics, ()) = tokio::join!(api, metrics, drain);
         follower.abort();
+        refresher.abort();
         tracing::info!("stopped");
         api.and(metrics)
     }
