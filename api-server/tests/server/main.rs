@@ -11,5 +11,6 @@ mod hosts_and_log;
 mod limits;
 mod process;
 mod reload;
+mod secrets;
 mod stack;
 mod tls;
