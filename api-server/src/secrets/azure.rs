@@ -93,7 +93,15 @@ impl Azure {
             ..ClientOptions::default()
         };
         let credential = self.credential(client_options.clone())?;
-        let options = SecretClientOptions { client_options, ..SecretClientOptions::default() };
+        // A server could ask for a token of another service and use it there; an emulator on this machine has no name of
+        // Azure's to compare with.
+        let emulator = reqwest::Url::parse(&self.url).is_ok_and(|url| http::is_loopback(&url));
+        let verify_challenge_resource = Some(!emulator);
+        let options = SecretClientOptions {
+            client_options,
+            verify_challenge_resource,
+            ..SecretClientOptions::default()
+        };
         SecretClient::new(&self.url, credential, Some(options)).map_err(|e| self.explain(&e))
     }
 

@@ -54,9 +54,13 @@ pub fn client(ca: Option<&Path>) -> Result<reqwest::Client, BackendError> {
 /// and in development.
 pub fn is_safe(url: &str, development: bool) -> bool {
     let Ok(url) = reqwest::Url::parse(url) else { return false };
-    let loopback = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
     let clean = url.username().is_empty() && url.password().is_none() && url.query().is_none();
-    clean && (url.scheme() == "https" || (url.scheme() == "http" && (loopback || development)))
+    clean && (url.scheme() == "https" || (url.scheme() == "http" && (is_loopback(&url) || development)))
+}
+
+/// Whether the address is this machine's.
+pub fn is_loopback(url: &reqwest::Url) -> bool {
+    matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"))
 }
 
 #[cfg(test)]
