@@ -12,6 +12,7 @@ use actix_web::{
     web,
 };
 use serde::Serialize;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 #[derive(Serialize)]
 struct About {
@@ -49,7 +50,7 @@ async fn log(
 
 #[actix_web::main]
 async fn main() -> std::io::Result<()> {
-    api_server::log::init("info");
+    api_server::log::subscriber(None, std::io::stdout).init();
     let address = std::env::var("API_BIND").unwrap();
     let app = || App::new().route("/", web::get().to(about)).wrap(from_fn(log));
     let server = HttpServer::new(app).workers(1);

@@ -1,6 +1,7 @@
 //! Commands beside serving, one file each.
 
 pub mod account;
+pub mod check_config;
 pub mod migrate;
 
 use anyhow::Context as _;

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use crate::jwt;
+use crate::{jwt, secrets::SecretsConfig};
 
 /// Where the service runs; rules get stricter from top to bottom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize, utoipa::ToSchema)]
@@ -74,6 +74,9 @@ pub struct Config {
     /// Seconds that requests in flight get to finish after that
     #[arg(long, env = "SHUTDOWN_TIMEOUT", value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub shutdown_timeout: u64,
+    /// Where secrets come from.
+    #[command(flatten)]
+    pub secrets: SecretsConfig,
     /// Tokens
     #[command(flatten)]
     pub jwt: jwt::Settings,

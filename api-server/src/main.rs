@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
 use api_server::{
-    commands::{account, migrate},
+    check,
+    commands::{account, check_config, migrate},
     config::Config,
     healthcheck, log, routes,
     secrets::Secrets,
@@ -12,15 +13,14 @@ use api_server::{
 };
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
-
-/// actix logs every broken request as an error; ours is one line in the access log.
-const LOG_FILTER: &str = "info,actix_http=off,actix_server=warn";
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 const HELP: &str = "\
 Examples:
   ENVIRONMENT=development API_BIND=127.0.0.1:8080 api-server
   api-server --tls-dir /run/tls --policy-file /etc/api-server/policy.json
   api-server healthcheck        with the same settings; exit code 0 when ready
+  api-server check-config       with the same settings; exit code 0 when the start would accept them
 
 Log level: RUST_LOG (default info), for example RUST_LOG=info,access=off.
 SIGTERM and SIGINT: /readyz turns 503 and clients are told to close their connections; after DRAIN_DELAY no new
@@ -46,17 +46,34 @@ enum Command {
     /// Make or disable accounts
     #[command(subcommand)]
     Account(account::Account),
+    /// List what is wrong with these settings and secrets: exit code 0 for nothing, 1 for problems, 2 when a backend
+    /// was not reached
+    CheckConfig(check_config::CheckConfig),
 }
 
 fn main() -> ExitCode {
     let provider = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let Cli { command, config } = Cli::parse();
-    log::init(LOG_FILTER);
+    let Cli { command, config } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return settings_error(&error),
+    };
+    if let Some(Command::CheckConfig(command)) = &command {
+        return check_config::run(command, &config).unwrap_or_else(|error| {
+            eprintln!("check-config: {error}");
+            ExitCode::from(check_config::UNKNOWN)
+        });
+    }
+    log::subscriber(std::env::var("RUST_LOG").ok().as_deref(), std::io::stdout).init();
     let result = match command {
         _ if provider.is_err() => Err(anyhow!("install the TLS provider: another one is in place")),
         Some(Command::Healthcheck) => healthcheck::run(&config).context("not ready"),
-        Some(Command::Migrate(action)) => once(migrate::run(&action, &config, &Secrets::from_environment())),
-        Some(Command::Account(action)) => once(account::run(&action, &config, &Secrets::from_environment())),
+        Some(Command::CheckConfig(_)) => Ok(()),
+        Some(Command::Migrate(action)) => {
+            once(&config, async |secrets| migrate::run(&action, &config, secrets).await)
+        }
+        Some(Command::Account(action)) => {
+            once(&config, async |secrets| account::run(&action, &config, secrets).await)
+        }
         None => serve(config),
     };
     match result {
@@ -68,9 +85,27 @@ fn main() -> ExitCode {
     }
 }
 
+/// A command with the secrets that the service would have.
 #[tokio::main(flavor = "current_thread")]
-async fn once(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    command.await
+async fn once(
+    config: &Config,
+    command: impl AsyncFnOnce(&Secrets) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    // What else is wrong with the configuration is the start's business.
+    let (secrets, _) = Secrets::load(&config.secrets, config.environment).await;
+    command(&secrets).await
+}
+
+/// As clap does it; but for `check-config` a setting that cannot be read is a problem like any other.
+fn settings_error(error: &clap::Error) -> ExitCode {
+    // Where even this cannot be written there is nobody to tell.
+    let _ = error.print();
+    let checking = std::env::args().any(|argument| argument == "check-config");
+    match error.exit_code() {
+        0 => ExitCode::SUCCESS,
+        _ if checking => ExitCode::from(check_config::PROBLEMS),
+        _ => ExitCode::from(2),
+    }
 }
 
 /// The main thread only waits and reloads; requests are served by the workers' own threads.
@@ -84,5 +119,6 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             _ = interrupt.recv() => {}
         }
     };
-    server::bind(config, Secrets::from_environment(), routes::api)?.run_until(stop).await.context("serve")
+    let secrets = check::at_start(&config).await.context("not started")?;
+    server::bind(config, secrets, routes::api)?.run_until(stop).await.context("serve")
 }

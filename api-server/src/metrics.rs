@@ -5,11 +5,11 @@ use std::{fmt, sync::atomic::AtomicU64, time::Duration};
 use actix_web::http::Method;
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text::encode},
-    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
-use crate::database::jobs::Kind;
+use crate::{database::jobs::Kind, secrets::Health};
 
 /// From 0.5 ms, the range where an answer from memory lies, to the 10 s where clients give up.
 const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0];
@@ -45,6 +45,11 @@ struct LimitLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabels {
     result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BackendLabels {
+    backend: &'static str,
 }
 
 /// A watched file.
@@ -142,6 +147,7 @@ pub struct Metrics {
     jobs: Family<JobLabels, Counter>,
     authenticated: Family<ResultLabels, Counter>,
     jwks_fetched: Family<ResultLabels, Counter>,
+    secret_backends: Family<BackendLabels, Gauge>,
 }
 
 impl Metrics {
@@ -168,7 +174,20 @@ impl Metrics {
         registry.register("auth", help, authenticated.clone());
         let jwks_fetched = Family::default();
         registry.register("jwks_fetches", "Fetches of JWKS_URI by result", jwks_fetched.clone());
-        Self { registry, requests, durations, reloads, limited, jobs, authenticated, jwks_fetched }
+        let secret_backends = Family::default();
+        let help = "Whether the last read of a backend of secrets gave an answer";
+        registry.register("secret_backend_up", help, secret_backends.clone());
+        Self {
+            registry,
+            requests,
+            durations,
+            reloads,
+            limited,
+            jobs,
+            authenticated,
+            jwks_fetched,
+            secret_backends,
+        }
     }
 
     pub(crate) fn answered(&self, method: &Method, route: String, status: u16, took: Duration) {
@@ -205,6 +224,13 @@ impl Metrics {
 
     pub(crate) fn reloaded(&self, file: ReloadFile, result: Reload) {
         self.reloads.get_or_create(&ReloadLabels { file, result }).inc();
+    }
+
+    pub(crate) fn secret_backends(&self, all: &[Health]) {
+        for Health { backend, failure } in all {
+            let up = self.secret_backends.get_or_create(&BackendLabels { backend });
+            up.set(i64::from(failure.is_none()));
+        }
     }
 
     pub(crate) fn text(&self) -> Result<String, fmt::Error> {

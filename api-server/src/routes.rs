@@ -67,6 +67,7 @@ pub fn metrics(config: &mut web::ServiceConfig) {
 }
 
 async fn exposition(state: Data<State>) -> HttpResponse {
+    state.metrics.secret_backends(&state.secrets.health());
     match state.metrics.text() {
         Ok(text) => HttpResponse::Ok()
             .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")

@@ -137,7 +137,8 @@ async fn follow(state: Data<State>) {
         reload::follow(state.clone()),
         state.database.follow(&state.secrets),
         state.follow_secrets(),
-        jwt::follow(state.clone())
+        jwt::follow(state.clone()),
+        state.secrets.clone().follow(state.config.clone())
     );
 }
 

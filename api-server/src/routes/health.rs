@@ -1,6 +1,9 @@
 //! Health: alive as long as it answers; ready until it drains and while its database answers. A refused file is told but takes no replica out.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -24,6 +27,8 @@ pub struct Health {
 struct Checks {
     policy: &'static str,
     certificate: &'static str,
+    /// By backend. One that fails takes no replica out: its last good values are in force.
+    secrets: BTreeMap<&'static str, &'static str>,
 }
 
 /// Whether the process answers
@@ -51,7 +56,10 @@ pub async fn ready(state: Data<State>, request: HttpRequest) -> HttpResponse {
     }
     let verbose = request.query_string().split('&').any(|p| p == "verbose" || p.starts_with("verbose="));
     let check = |stale: &AtomicBool| if stale.load(Ordering::Relaxed) { "last good in force" } else { "ok" };
-    let checks = verbose
-        .then(|| Checks { policy: check(&state.stale.policy), certificate: check(&state.stale.certificate) });
+    let checks = verbose.then(|| Checks {
+        policy: check(&state.stale.policy),
+        certificate: check(&state.stale.certificate),
+        secrets: state.secrets.health().into_iter().map(|health| (health.backend, health.as_str())).collect(),
+    });
     HttpResponse::Ok().json(Health { status: "ok", checks })
 }

@@ -21,6 +21,7 @@ mod openapi;
 mod process;
 mod provider;
 mod reload;
+mod secrets;
 mod stack;
 mod tls;
 mod tokens;

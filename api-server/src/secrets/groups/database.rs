@@ -1,0 +1,132 @@
+//! Postgres: where it is, how it is reached, and the key of encrypted columns. It connects to nothing.
+
+use std::str::FromStr as _;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+
+use super::{
+    Group,
+    values::{Parts, check_key, check_password},
+};
+use crate::{
+    config::Environment,
+    secrets::{Problem, Secrets},
+};
+
+const URL: &str = "DATABASE_URL";
+const PASSWORD: &str = "DATABASE_PASSWORD";
+const KEY: &str = "ENCRYPTION_KEY";
+
+/// What Postgres is reached with.
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// Address, user and options.
+    pub url: SecretString,
+    /// The password where it is not in the address; it can change alone.
+    pub password: Option<SecretString>,
+    /// The key of encrypted columns.
+    pub encryption_key: SecretString,
+}
+
+impl Group for Database {
+    const NAME: &'static str = "database";
+    const NEEDS: &'static [&'static str] = &[URL, KEY];
+    const MAY: &'static [&'static str] = &[PASSWORD];
+
+    fn take(secrets: &Secrets, environment: Environment, problems: &mut Vec<Problem>) -> Option<Self> {
+        let (url, password, encryption_key) = (secrets.peek(URL), secrets.peek(PASSWORD), secrets.peek(KEY));
+        if let Some(url) = &url {
+            check_url(url.expose_secret(), password.as_ref(), environment, problems);
+        }
+        if let Some(key) = &encryption_key {
+            check_key(KEY, key, environment, problems);
+        }
+        Some(Self { url: url?, password, encryption_key: encryption_key? })
+    }
+}
+
+fn check_url(url: &str, alone: Option<&SecretString>, environment: Environment, problems: &mut Vec<Problem>) {
+    let is_postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
+    // sqlx's error repeats parts of the URL.
+    let Some(options) = PgConnectOptions::from_str(url).ok().filter(|_| is_postgres) else {
+        let fix = "write postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full";
+        problems.push(Problem::new(URL, "is no address of Postgres", fix));
+        return;
+    };
+    let user = options.get_username();
+    match alone {
+        Some(password) => check_password(PASSWORD, user, password.expose_secret(), environment, problems),
+        None => {
+            if let Some(password) = Parts::of(url).and_then(|parts| parts.password) {
+                check_password(URL, user, password, environment, problems);
+            }
+        }
+    }
+    // A Unix socket crosses no network.
+    if options.get_socket().is_some() || options.get_host().starts_with('/') {
+        return;
+    }
+    let mode = options.get_ssl_mode();
+    let verified = matches!(mode, PgSslMode::VerifyFull);
+    let encrypted = verified || matches!(mode, PgSslMode::Require | PgSslMode::VerifyCa);
+    match environment {
+        Environment::Production if !verified => problems.push(Problem::new(
+            URL,
+            "does not check the server's certificate and name",
+            "add sslmode=verify-full, and sslrootcert=FILE for a CA of your own",
+        )),
+        Environment::Staging if !encrypted => {
+            problems.push(Problem::new(
+                URL,
+                "allows a connection without TLS",
+                "add sslmode=require or better",
+            ));
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secrets::groups::tests::accepted;
+
+    const STRONG: &str = "kX2v9QmTz7LrB4nYw8HcJ5sDf1GpA6eU";
+
+    fn url(url: &str) -> [bool; 3] {
+        accepted::<Database>(&[(URL, url), (KEY, STRONG)])
+    }
+
+    #[test]
+    fn the_way_to_postgres_gets_stricter_as_the_environment_rises() {
+        let at = |mode| url(&format!("postgres://app:Zk3vQ9rT2x@db.example/app?sslmode={mode}"));
+        assert_eq!(at("disable"), [true, false, false]);
+        assert_eq!(at("prefer"), [true, false, false]);
+        assert_eq!(at("require"), [true, true, false]);
+        assert_eq!(at("verify-ca"), [true, true, false]);
+        assert_eq!(at("verify-full"), [true, true, true]);
+        assert_eq!(url("postgres://app:Zk3vQ9rT2x@%2Frun%2Fpostgresql/app"), [true, true, true], "a socket");
+        assert_eq!(url("mysql://app@db.example/app"), [false, false, false]);
+    }
+
+    #[test]
+    fn default_passwords_are_for_development_only() {
+        for password in ["postgres", "Password1", "admin123!", "app", "changeme-now", "<password>"] {
+            let given = url(&format!("postgres://app:{password}@db.example/app?sslmode=verify-full"));
+            assert_eq!(given, [true, false, false], "{password}");
+            let plain = "postgres://app@db.example/app?sslmode=verify-full";
+            let alone = accepted::<Database>(&[(URL, plain), (PASSWORD, password), (KEY, STRONG)]);
+            assert_eq!(alone, [true, false, false], "{password} alone");
+        }
+    }
+
+    #[test]
+    fn a_short_patterned_or_example_key_is_for_development_only() {
+        let plain = "postgres://app@db.example/app?sslmode=verify-full";
+        for key in [&STRONG[..31], &"abcd".repeat(10), "please-changeme-please-changeme-please"] {
+            assert_eq!(accepted::<Database>(&[(URL, plain), (KEY, key)]), [true, false, false], "{key}");
+        }
+        assert_eq!(accepted::<Database>(&[(URL, plain)]), [false, false, false], "a part of a group");
+    }
+}

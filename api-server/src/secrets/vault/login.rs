@@ -1,0 +1,96 @@
+//! Logging in to Vault, and keeping the token alive. What it reads from files it keeps no longer than the login.
+
+use std::time::{Duration, Instant};
+
+use secrecy::ExposeSecret as _;
+use vaultrs::{
+    auth,
+    client::{Client as _, VaultClient},
+    error::ClientError,
+};
+
+use super::Session;
+use crate::secrets::{
+    backend::{BackendError, credential},
+    config::{VaultAuth, VaultConfig},
+    problem::Problem,
+};
+
+/// Where the login failed.
+pub enum Error {
+    /// At a file of ours.
+    Here(BackendError),
+    /// At Vault.
+    There(ClientError),
+}
+
+/// Settings that the login method needs and does not have.
+pub fn missing_settings(config: &VaultConfig) -> Option<Problem> {
+    let missing = |field, fix| Some(Problem::new(field, "is missing", fix));
+    match config.vault_auth {
+        VaultAuth::Token
+            if config.vault_token_file.is_none() && std::env::var_os("VAULT_TOKEN").is_none() =>
+        {
+            missing("VAULT_TOKEN_FILE", "set it or VAULT_TOKEN, or choose another VAULT_AUTH")
+        }
+        VaultAuth::Approle if config.vault_role_id.is_none() => {
+            missing("VAULT_ROLE_ID", "set the role id of the AppRole")
+        }
+        VaultAuth::Approle
+            if config.vault_secret_id_file.is_none() && std::env::var_os("VAULT_SECRET_ID").is_none() =>
+        {
+            missing("VAULT_SECRET_ID_FILE", "set it or VAULT_SECRET_ID")
+        }
+        VaultAuth::Kubernetes if config.vault_role.is_none() => {
+            missing("VAULT_ROLE", "set the role that the service account logs in to")
+        }
+        _ => None,
+    }
+}
+
+/// Gives the client a token, and says when it should be renewed.
+pub async fn log_in(client: &mut VaultClient, config: &VaultConfig) -> Result<Option<Instant>, Error> {
+    let read = |file, variable: &str| {
+        let absent = || BackendError::Refused(format!("{variable} is not set"));
+        credential(file, variable).and_then(|value| value.ok_or_else(absent)).map_err(Error::Here)
+    };
+    let mount = |default| config.vault_auth_mount.as_deref().unwrap_or(default).trim_matches('/').to_owned();
+    let given = match config.vault_auth {
+        VaultAuth::Token => {
+            let token = read(config.vault_token_file.as_deref(), "VAULT_TOKEN")?;
+            client.set_token(token.expose_secret());
+            // Not every token may look itself up; one that may not is used until it ends.
+            let Ok(found) = client.lookup().await else { return Ok(None) };
+            return Ok(renew_at(found.ttl, found.renewable.unwrap_or(false)));
+        }
+        VaultAuth::Approle => {
+            let secret_id = read(config.vault_secret_id_file.as_deref(), "VAULT_SECRET_ID")?;
+            let role_id = config.vault_role_id.as_deref().unwrap_or_default();
+            auth::approle::login(client, &mount("approle"), role_id, secret_id.expose_secret()).await
+        }
+        VaultAuth::Kubernetes => {
+            let jwt = read(Some(&config.vault_jwt_file), "VAULT_JWT_FILE")?;
+            let role = config.vault_role.as_deref().unwrap_or_default();
+            auth::kubernetes::login(client, &mount("kubernetes"), role, jwt.expose_secret()).await
+        }
+    };
+    let given = given.map_err(Error::There)?;
+    client.set_token(&given.client_token);
+    Ok(renew_at(given.lease_duration, given.renewable))
+}
+
+/// Renews the token when its time has come. False means that a new login is needed.
+pub async fn renew(session: &mut Session) -> bool {
+    if session.renew_at.is_none_or(|at| Instant::now() < at) {
+        return true;
+    }
+    let Ok(given) = session.client.renew(None).await else { return false };
+    session.renew_at = renew_at(given.lease_duration, given.renewable);
+    // At its maximal lifetime a token is renewed by nothing: log in before the rest of it has passed.
+    session.renew_at.is_some()
+}
+
+/// After two thirds of its lifetime: a third is left to try again in.
+fn renew_at(seconds: u64, renewable: bool) -> Option<Instant> {
+    (renewable && seconds > 0).then(|| Instant::now() + Duration::from_secs(seconds) * 2 / 3)
+}
