@@ -147,7 +147,7 @@ mod tests {
             (r#"{"name": "anna", "age": 1, "age": 2}"#, "duplicate field `age`"),
             (r#"{"name": "an", "age": 1}"#, "name: length is lower than 3"),
             (r#"{"name": "anna", "age": 10}"#, "age: greater than 9"),
-            (r#"{"name": "anna", "age": NaN}"#, "The body is not JSON at line 1 column 26."),
+            (r#"{"name": "anna", "age": NaN}"#, "The body is not JSON at line 1 column 25."),
             ("", "The body is not JSON at line 1 column 0."),
             (r#"{"name": "anna", "age": 1} x"#, "The body is not JSON at line 1 column 28."),
         ] {
