@@ -255,7 +255,7 @@ fn without_a_policy_the_routes_of_the_app_need_a_token_and_the_others_none() {
         assert_eq!(answer.status, 200, "{path}");
     }
     let preflight = "origin: https://a.example\r\naccess-control-request-method: GET\r\n";
-    assert_eq!(ask(service.api, "OPTIONS /videos", preflight).status, 404, "no cors policy, no route");
+    assert_eq!(ask(service.api, "OPTIONS /videos", preflight).status, 405, "no cors policy");
 }
 
 #[test]
