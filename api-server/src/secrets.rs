@@ -7,13 +7,14 @@ use secrecy::SecretString;
 use tokio::sync::watch;
 
 /// Names of secrets that the service reads.
-pub const NAMES: [&str; 6] = [
+pub const NAMES: [&str; 7] = [
     "DATABASE_URL",
     "DATABASE_PASSWORD",
     "ENCRYPTION_KEY",
     "AI_API_KEY",
     "JWT_SIGNING_KEY",
     "JWT_PREVIOUS_KEYS",
+    "REDIS_URL",
 ];
 
 /// The last good value of each secret. `Debug` shows no value, because `SecretString` does not.

@@ -18,6 +18,7 @@ mod openapi;
 mod process;
 mod provider;
 mod reload;
+mod shared_limits;
 mod stack;
 mod tls;
 mod traces;
