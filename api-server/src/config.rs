@@ -59,6 +59,9 @@ pub struct Config {
     /// Postgres connections of this replica
     #[arg(long, env = "DATABASE_MAX_CONNECTIONS", value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=1000))]
     pub database_max_connections: u32,
+    /// PEM file with the certificates of the authority that has signed the Redis server's; without it the public ones count
+    #[arg(long, env = "REDIS_CA_FILE", value_name = "FILE")]
+    pub redis_ca_file: Option<PathBuf>,
     /// Seconds that a refresh token lives
     #[arg(long, env = "JWT_REFRESH_TTL", value_name = "SECONDS", default_value_t = 14 * 24 * 3600, value_parser = clap::value_parser!(u64).range(60..=90 * 24 * 3600))]
     pub refresh_ttl: u64,

@@ -1,23 +1,23 @@
 //! The rate limits in force: which rule counts a request, for whom, and what it gets. It reads no clock and no request.
 
+mod breaker;
 mod client;
 mod gcra;
+mod redis;
+mod rule;
 mod store;
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
 use actix_web::http::{Method, header::HeaderValue};
 
-pub use self::client::address;
-use self::{
-    client::Client,
-    gcra::{Decision, Quota},
-    store::Store,
+use self::{client::Client, gcra::Decision, redis::Away, rule::Counted};
+pub use self::{
+    client::address,
+    redis::{Redis, RedisUrlError},
 };
-use crate::policy::{PathMatch, RateLimit, RateLimits};
+use crate::policy::{RateLimits, WhenStoreFails};
 
-/// Clients that each rule remembers: 32 bytes each.
-const CLIENTS: usize = 65_536;
 /// All clients of an IPv6 /48 together get so many times what one client gets.
 const SITE: u64 = 16;
 
@@ -28,16 +28,20 @@ pub struct Limiter {
     ipv6_prefix: u8,
 }
 
-/// One rule.
+/// A request that a rule counts, before it is counted.
 #[derive(Debug)]
-struct Counted {
-    name: String,
-    methods: Vec<Method>,
-    /// Nothing for the default, which counts what no rule does.
-    path: Option<PathMatch>,
-    quota: Quota,
-    policy: HeaderValue,
-    store: Arc<Store>,
+pub struct Turn<'a> {
+    rule: &'a Counted,
+    client: Client,
+}
+
+/// The store of a rule is away, and the rule lets nothing pass that is not counted.
+#[derive(Debug)]
+pub struct Closed<'a> {
+    /// The rule's name.
+    pub rule: &'a str,
+    /// Seconds until the store is asked again, rounded up.
+    pub retry_after: u64,
 }
 
 /// What a request gets, as its answer says it.
@@ -64,13 +68,10 @@ impl Limiter {
     pub fn new(limits: &RateLimits) -> Result<Self, String> {
         let mut rules = Vec::new();
         for rule in &limits.rules {
-            let methods = rule.methods.iter().map(|m| m.parse()).collect::<Result<_, _>>();
-            let methods = methods.map_err(|_| format!("rateLimits.rules.methods: rule {:?}", rule.name))?;
-            let limit = RateLimit { requests: rule.requests, period: rule.period };
-            rules.push(counted(&rule.name, methods, Some(rule.path.clone()), limit, limits.replicas)?);
+            rules.push(Counted::of_rule(rule, limits)?);
         }
         if let Some(limit) = limits.default {
-            rules.push(counted("default", Vec::new(), None, limit, limits.replicas)?);
+            rules.push(Counted::of_default("default", limit, limits)?);
         }
         Ok(Self { rules, ipv6_prefix: limits.ipv6_prefix_length })
     }
@@ -85,54 +86,46 @@ impl Limiter {
         }
     }
 
-    /// Counts one request, `now` after a fixed moment. Nothing when no rule counts it. The path must be the decoded one
-    /// that routes are found by: otherwise `/%6cogin` would be another path here and the same there.
-    pub fn take(&self, method: &Method, path: &str, address: IpAddr, now: Duration) -> Option<Verdict<'_>> {
+    /// Finds the rule that counts a request. Nothing when none does. The path must be the decoded one that routes are
+    /// found by: otherwise `/%6cogin` would be another path here and the same there.
+    pub fn turn(&self, method: &Method, path: &str, address: IpAddr) -> Option<Turn<'_>> {
         let rule = self.rules.iter().find(|rule| rule.counts(method, path))?;
-        let client = Client::new(address, self.ipv6_prefix);
-        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
-        let site = client.site().map(|site| rule.store.take(site, rule.quota.scaled(SITE, 1), now));
+        Some(Turn { rule, client: Client::new(address, self.ipv6_prefix) })
+    }
+}
+
+impl<'a> Turn<'a> {
+    /// Counts it, `now` after a fixed moment. Where no store is shared, this waits for nothing and allocates nothing.
+    pub async fn take(self, redis: &Redis, now: Duration) -> Result<Verdict<'a>, Closed<'a>> {
+        let Some(limit) = &self.rule.shared else { return Ok(self.count(now)) };
+        let site = self.client.site().map(|site| (site, limit.quota.scaled(SITE, 1)));
+        match redis.take(self.rule.key(), self.client, limit.quota, site).await {
+            Ok(decision) => Ok(self.rule.verdict(limit, decision)),
+            Err(Away(pause)) => match self.rule.when_store_fails {
+                WhenStoreFails::CountLocally => Ok(self.count(now)),
+                WhenStoreFails::Deny => {
+                    let retry_after = seconds(nanoseconds(pause)).max(1);
+                    Err(Closed { rule: &self.rule.name, retry_after })
+                }
+            },
+        }
+    }
+
+    /// Counts it in memory.
+    fn count(&self, now: Duration) -> Verdict<'a> {
+        let (rule, now) = (self.rule, nanoseconds(now));
+        let quota = rule.own.quota;
+        let site = self.client.site().map(|site| rule.store.take(site, quota.scaled(SITE, 1), now));
         let decision = match site {
             Some(site) if !site.allowed => Decision { remaining: 0, ..site },
-            _ => rule.store.take(client, rule.quota, now),
+            _ => rule.store.take(self.client, quota, now),
         };
-        Some(Verdict {
-            rule: &rule.name,
-            allowed: decision.allowed,
-            limit: rule.quota.requests(),
-            remaining: decision.remaining,
-            reset: seconds(decision.reset),
-            retry_after: seconds(decision.retry_after),
-            policy: &rule.policy,
-        })
+        rule.verdict(&rule.own, decision)
     }
 }
 
-fn counted(
-    name: &str,
-    methods: Vec<Method>,
-    path: Option<PathMatch>,
-    limit: RateLimit,
-    replicas: u32,
-) -> Result<Counted, String> {
-    let period = limit.period.as_secs();
-    let quota = Quota::new(limit.requests.into(), period.saturating_mul(1_000_000_000));
-    // Each replica counts for itself, so each gets its part.
-    let quota = quota.scaled(1, replicas.into());
-    let policy = HeaderValue::try_from(format!("\"{name}\";q={};w={period}", quota.requests()))
-        .map_err(|_| format!("rateLimits.rules.name: {name:?} cannot stand in a header"))?;
-    Ok(Counted { name: name.into(), methods, path, quota, policy, store: Arc::new(Store::new(CLIENTS)) })
-}
-
-impl Counted {
-    /// A rule may be called "default" too.
-    fn is_same(&self, other: &Self) -> bool {
-        self.name == other.name && self.path.is_none() == other.path.is_none()
-    }
-
-    fn counts(&self, method: &Method, path: &str) -> bool {
-        self.path.as_ref().is_none_or(|own| own.covers(&self.methods, method, path))
-    }
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn seconds(nanoseconds: u64) -> u64 {
@@ -147,6 +140,12 @@ mod tests {
 
     fn limiter(limits: &str) -> Limiter {
         Limiter::new(&serde_json::from_str(limits).unwrap()).unwrap()
+    }
+
+    impl Limiter {
+        fn take(&self, method: &Method, path: &str, address: IpAddr, now: Duration) -> Option<Verdict<'_>> {
+            self.turn(method, path, address).map(|turn| turn.count(now))
+        }
     }
 
     fn address(text: &str) -> IpAddr {

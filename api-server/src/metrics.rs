@@ -39,7 +39,42 @@ struct ReloadLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LimitLabels {
     rule: String,
-    result: &'static str,
+    result: Limited,
+}
+
+/// What a rate limit did with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Limited {
+    /// It passed.
+    Allowed,
+    /// It was one too many.
+    Denied,
+    /// It could not be counted.
+    Closed,
+}
+
+impl Limited {
+    /// The label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+impl EncodeLabelValue for Limited {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        self.as_str().encode(encoder)
+    }
+}
+
+/// The shared store of the rate limits.
+#[derive(Clone, Debug, Default)]
+pub struct StoreMetrics {
+    pub(crate) up: Gauge,
+    pub(crate) errors: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -144,6 +179,8 @@ pub struct Metrics {
     durations: Family<DurationLabels, Histogram, fn() -> Histogram>,
     reloads: Family<ReloadLabels, Counter<u64, AtomicU64>>,
     limited: Family<LimitLabels, Counter>,
+    /// The shared store of the rate limits.
+    pub(crate) store: StoreMetrics,
     jobs: Family<JobLabels, Counter>,
     authenticated: Family<ResultLabels, Counter>,
     jwks_fetched: Family<ResultLabels, Counter>,
@@ -167,6 +204,11 @@ impl Metrics {
         let limited = Family::default();
         let help = "Requests that a rate limit counted, by rule and whether they passed";
         registry.register("rate_limit_requests", help, limited.clone());
+        let store = StoreMetrics::default();
+        let help = "0 while the shared store of the rate limits does not answer";
+        registry.register("rate_limit_store_up", help, store.up.clone());
+        let help = "Requests that the shared store of the rate limits did not count";
+        registry.register("rate_limit_store_errors", help, store.errors.clone());
         let jobs = Family::default();
         registry.register("jobs", "Attempts at jobs by kind and result", jobs.clone());
         let authenticated = Family::default();
@@ -183,6 +225,7 @@ impl Metrics {
             durations,
             reloads,
             limited,
+            store,
             jobs,
             authenticated,
             jwks_fetched,
@@ -199,8 +242,7 @@ impl Metrics {
     }
 
     /// Rules are few: their names come from the policy file.
-    pub(crate) fn limited(&self, rule: &str, allowed: bool) {
-        let result = if allowed { "allowed" } else { "denied" };
+    pub(crate) fn limited(&self, rule: &str, result: Limited) {
         self.limited.get_or_create(&LimitLabels { rule: rule.to_owned(), result }).inc();
     }
 

@@ -3,6 +3,7 @@
 mod auth;
 mod cors;
 mod limits;
+mod period;
 
 use std::{collections::BTreeMap, fs, io, path::Path};
 
@@ -12,7 +13,8 @@ use thiserror::Error;
 pub use self::{
     auth::{Auth, AuthSet, JwtPolicy, RoleRule},
     cors::{Cors, CorsSet},
-    limits::{Cidr, PathMatch, PathType, Period, RateLimit, RateLimits, Rule, Store},
+    limits::{Cidr, PathMatch, PathType, RateLimit, RateLimits, Rule, Store, WhenStoreFails},
+    period::Period,
 };
 use crate::{config::Environment, headers::HeaderSet, limiter::Limiter};
 

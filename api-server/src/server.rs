@@ -136,6 +136,7 @@ async fn follow(state: Data<State>) {
     tokio::join!(
         reload::follow(state.clone()),
         state.database.follow(&state.secrets),
+        state.redis.follow(&state.secrets),
         state.follow_secrets(),
         jwt::follow(state.clone()),
         state.secrets.clone().follow(state.config.clone())

@@ -16,6 +16,7 @@ use crate::{
     encryption::{Keys, TooShort},
     failure::{Failure, Part},
     jwt::{Jwt, JwtError},
+    limiter::{Redis, RedisUrlError},
     metrics::Metrics,
     passwords::Passwords,
     policy::{self, Compiled, PolicyError},
@@ -41,6 +42,8 @@ pub struct State {
     pub database: Database,
     pub(crate) passwords: Passwords,
     keys: ArcSwapOption<Keys>,
+    /// What counts for all replicas, where the policy says so.
+    pub(crate) redis: Redis,
     /// Keys that make and check tokens.
     pub jwt: Jwt,
     policy: ArcSwap<Compiled>,
@@ -62,6 +65,9 @@ pub enum StateError {
     /// The key of encrypted columns is none.
     #[error(transparent)]
     EncryptionKey(#[from] TooShort),
+    /// The address of the shared store of the rate limits is none.
+    #[error(transparent)]
+    Redis(#[from] RedisUrlError),
     /// A key of tokens is none.
     #[error(transparent)]
     Jwt(#[from] JwtError),
@@ -89,20 +95,22 @@ impl State {
             Some(path) => Compiled::parse(&policy::read(path)?)?,
             None => Compiled::built_in()?,
         };
-        warn_of_store(&compiled);
         let database = Database::new(&secrets, config.database_max_connections)?;
         let keys = keys(&secrets)?.map(Arc::new);
+        let metrics = Metrics::new();
+        let redis = Redis::new(&secrets, config.redis_ca_file.clone(), metrics.store.clone())?;
         let jwt = Jwt::new(&config, &secrets)?;
         let traces = Traces::from_environment().map_err(StateError::Traces)?;
         Ok(Self {
             config,
             secrets,
-            metrics: Metrics::new(),
+            metrics,
             certificate,
             traces,
             database,
             passwords: Passwords::default(),
             keys: ArcSwapOption::from(keys),
+            redis,
             jwt,
             policy: ArcSwap::from_pointee(compiled),
             started: Instant::now(),
@@ -119,7 +127,6 @@ impl State {
     /// Takes a new policy; what the limits have counted stays counted.
     pub(crate) fn set_policy(&self, mut compiled: Compiled) {
         compiled.limiter.keep_counters(&self.policy().limiter);
-        warn_of_store(&compiled);
         self.policy.store(Arc::new(compiled));
     }
 
@@ -173,11 +180,4 @@ impl State {
 /// A secret that is not there is no error: the routes that need it say so. When it goes, the last good one stays.
 fn keys(secrets: &Secrets) -> Result<Option<Keys>, TooShort> {
     secrets.get("ENCRYPTION_KEY").as_ref().map(Keys::derive).transpose()
-}
-
-/// Whoever asks for shared counters must know that they are not.
-fn warn_of_store(compiled: &Compiled) {
-    if compiled.policy.rate_limits.store == policy::Store::Redis {
-        tracing::warn!("rateLimits.store: redis is not there yet, each replica counts in memory");
-    }
 }

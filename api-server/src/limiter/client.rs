@@ -1,6 +1,9 @@
 //! Who a client is to the limits: its address behind the trusted proxies, IPv6 by prefix.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+};
 
 use crate::policy::Cidr;
 
@@ -28,6 +31,17 @@ impl Client {
     pub fn site(self) -> Option<Self> {
         let is_v6 = Ipv6Addr::from_bits(self.bits).to_ipv4_mapped().is_none();
         (is_v6 && self.prefix > 48).then(|| Self { bits: self.bits & mask(48), prefix: 48 })
+    }
+}
+
+/// The address, with the prefix where it stands for more than one: the form that is shared with other replicas.
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = Ipv6Addr::from_bits(self.bits);
+        match address.to_ipv4_mapped() {
+            Some(v4) => v4.fmt(f),
+            None => write!(f, "{address}/{}", self.prefix),
+        }
     }
 }
 

@@ -31,6 +31,11 @@ impl Quota {
         self.requests
     }
 
+    /// The period in nanoseconds.
+    pub fn period(self) -> u64 {
+        self.period
+    }
+
     /// The same period for a part or a multiple of the requests.
     pub fn scaled(self, times: u64, parts: u64) -> Self {
         Self::new(self.requests.saturating_mul(times) / parts.max(1), self.period)

@@ -1,7 +1,7 @@
 //! Counts the request against the policy's limits before anything else is spent on it, authentication included.
 
 use actix_web::{
-    Error, HttpMessage as _,
+    Error, HttpMessage as _, HttpResponse,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
@@ -13,7 +13,12 @@ use actix_web::{
 };
 
 use super::{is_probe, request_log::ClientAddress};
-use crate::{limiter::Verdict, problem, state::State};
+use crate::{
+    limiter::{Closed, Verdict},
+    metrics::Limited,
+    problem,
+    state::State,
+};
 
 pub async fn rate_limit(
     state: Data<State>,
@@ -23,13 +28,20 @@ pub async fn rate_limit(
     let client = req.extensions().get::<ClientAddress>().copied();
     let policy = state.policy();
     // Kubelet and Prometheus are never told to come later.
-    let verdict = client.filter(|_| !is_probe(req.path())).and_then(|ClientAddress(client)| {
-        policy.limiter.take(req.method(), req.match_info().as_str(), client, state.uptime())
+    let turn = client.filter(|_| !is_probe(req.path())).and_then(|ClientAddress(client)| {
+        policy.limiter.turn(req.method(), req.match_info().as_str(), client)
     });
-    let Some(verdict) = verdict else {
+    let Some(turn) = turn else {
         return next.call(req).await.map(ServiceResponse::map_into_boxed_body);
     };
-    state.metrics.limited(verdict.rule, verdict.allowed);
+    let verdict = match turn.take(&state.redis, state.uptime()).await {
+        Ok(verdict) => verdict,
+        Err(closed) => {
+            state.metrics.limited(closed.rule, Limited::Closed);
+            return Ok(req.into_response(close(&closed)));
+        }
+    };
+    state.metrics.limited(verdict.rule, if verdict.allowed { Limited::Allowed } else { Limited::Denied });
     let mut response = if verdict.allowed {
         next.call(req).await?.map_into_boxed_body()
     } else {
@@ -39,6 +51,15 @@ pub async fn rate_limit(
     };
     say(&verdict, response.headers_mut());
     Ok(response)
+}
+
+/// Guessing passwords without a count is worth more to an attacker than the outage costs.
+fn close(closed: &Closed<'_>) -> HttpResponse {
+    let detail = "The rate-limit store does not answer, and this route stays closed while requests are not counted; \
+                  Retry-After says in how many seconds to try again.";
+    let mut response = problem::respond(StatusCode::SERVICE_UNAVAILABLE, detail);
+    response.headers_mut().insert(RETRY_AFTER, closed.retry_after.into());
+    response
 }
 
 /// The widespread names, and those of draft-ietf-httpapi-ratelimit-headers.

@@ -1,11 +1,16 @@
 //! The rate limits of the policy file as checked data. Counting requests happens elsewhere.
 
-use std::{collections::BTreeSet, fmt, net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, fmt, net::IpAddr};
 
 use actix_web::http::Method;
 use serde::Deserialize;
 
+use super::period::Period;
+
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+/// Where passwords and tokens are guessed.
+const CREDENTIAL_PATHS: [&str; 2] = ["/login", "/token/refresh"];
 
 /// Limits per client and rule.
 #[derive(Clone, Debug, Deserialize)]
@@ -26,7 +31,7 @@ pub struct RateLimits {
     /// Proxies whose `X-Forwarded-For` is believed.
     #[serde(default)]
     pub trusted_proxies: Vec<Cidr>,
-    /// Replicas that share a limit of the memory store: each gives a part of it, at least 1.
+    /// Replicas that share a limit where each counts for itself: each gives a part of it, at least 1.
     #[serde(default = "default_replicas")]
     pub replicas: u32,
 }
@@ -51,8 +56,18 @@ pub struct RateLimit {
     pub period: Period,
 }
 
+/// What a rule does while the shared store does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum WhenStoreFails {
+    /// Each replica counts for itself and gives its part.
+    CountLocally,
+    /// Nothing passes.
+    Deny,
+}
+
 /// A limit for some methods and paths.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Rule {
     /// Unique name, used in headers and metrics.
     pub name: String,
@@ -65,6 +80,20 @@ pub struct Rule {
     pub requests: u32,
     /// The period.
     pub period: Period,
+    /// What it does while the shared store does not answer.
+    #[serde(default)]
+    pub when_store_fails: Option<WhenStoreFails>,
+}
+
+impl Rule {
+    /// Where the file says nothing, what guards passwords and tokens stays closed: by filling up Redis nobody gets more
+    /// guesses.
+    pub fn when_store_fails(&self) -> WhenStoreFails {
+        let is_credential =
+            self.path.kind == PathType::Exact && CREDENTIAL_PATHS.contains(&self.path.value.as_str());
+        let default = if is_credential { WhenStoreFails::Deny } else { WhenStoreFails::CountLocally };
+        self.when_store_fails.unwrap_or(default)
+    }
 }
 
 /// Which paths a rule counts.
@@ -106,48 +135,6 @@ pub enum PathType {
     /// The path and everything below it, by segments. The custom resource writes `PathPrefix`, as Gateway API does.
     #[serde(alias = "PathPrefix")]
     Prefix,
-}
-
-/// A period of 1 s to 24 h, written as GEP-2257 has it (`1h30m`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Period(Duration);
-
-impl Period {
-    /// Whole seconds of the period.
-    pub fn as_secs(self) -> u64 {
-        self.0.as_secs()
-    }
-}
-
-impl TryFrom<String> for Period {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        parse_duration(&text)
-            .filter(|d| (Duration::from_secs(1)..=Duration::from_hours(24)).contains(d))
-            .map(Self)
-            .ok_or_else(|| format!("period: {text:?} is not a duration of 1s to 24h such as 90s or 1h30m"))
-    }
-}
-
-fn parse_duration(text: &str) -> Option<Duration> {
-    let mut total = Duration::ZERO;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).filter(|n| (1..=5).contains(n))?;
-        let number: u64 = rest[..digits].parse().ok()?;
-        let unit = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |n| digits + n);
-        total += match &rest[digits..unit] {
-            "h" => Duration::from_secs(number * 3600),
-            "m" => Duration::from_secs(number * 60),
-            "s" => Duration::from_secs(number),
-            "ms" => Duration::from_millis(number),
-            _ => return None,
-        };
-        rest = &rest[unit..];
-    }
-    Some(total)
 }
 
 /// An address range.
@@ -217,7 +204,8 @@ impl Default for RateLimits {
             methods: vec![method.into()],
             path: PathMatch { kind, value: path.into() },
             requests,
-            period: Period(Duration::from_mins(1)),
+            period: Period::MINUTE,
+            when_store_fails: None,
         });
         Self {
             store: Store::Memory,

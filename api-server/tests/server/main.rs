@@ -22,6 +22,7 @@ mod process;
 mod provider;
 mod reload;
 mod secrets;
+mod shared_limits;
 mod stack;
 mod tls;
 mod tokens;
