@@ -24,8 +24,9 @@ use crate::{
 pub struct Credentials {
     /// The address of the account; upper and lower case are the same.
     #[garde(length(chars, min = 3, max = 254), custom(one_line))]
+    #[schema(min_length = 3, max_length = 254, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     email: String,
-    /// 1 to 1,024 bytes.
+    /// 1 to 1,024 characters.
     #[garde(custom(up_to_1024))]
     #[schema(value_type = String, min_length = 1, max_length = 1024, format = Password)]
     password: SecretString,
@@ -113,8 +114,8 @@ fn up_to_128(token: &SecretString, (): &()) -> garde::Result {
 }
 
 fn bounded(secret: &SecretString, longest: usize) -> garde::Result {
-    if (1..=longest).contains(&secret.expose_secret().len()) {
+    if (1..=longest).contains(&secret.expose_secret().chars().count()) {
         return Ok(());
     }
-    Err(garde::Error::new(format!("must have 1 to {longest} bytes")))
+    Err(garde::Error::new(format!("must have 1 to {longest} characters")))
 }

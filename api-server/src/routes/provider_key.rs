@@ -14,7 +14,7 @@ use crate::{auth::Subject, database::provider_keys, extract::Body, failure::Fail
 pub struct ProviderKey {
     /// As the provider gave it.
     #[garde(custom(visible))]
-    #[schema(value_type = String, min_length = 8, max_length = 512, format = Password)]
+    #[schema(value_type = String, pattern = "^[!-~]{8,512}$", format = Password)]
     key: SecretString,
 }
 

@@ -33,14 +33,14 @@ pub struct List {
     limit: Option<i64>,
     /// `next` of the page before.
     #[garde(length(max = 64))]
-    #[param(max_length = 64)]
+    #[param(pattern = "^[A-Za-z0-9_-]{21}[AQgw]$")]
     cursor: Option<String>,
     /// Only with this status.
     #[garde(skip)]
     status: Option<Status>,
     /// Only with this text in the title; upper and lower case are the same.
     #[garde(length(chars, min = 1, max = 100), custom(maybe_one_line))]
-    #[param(min_length = 1, max_length = 100)]
+    #[param(min_length = 1, max_length = 100, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     title: Option<String>,
 }
 
@@ -59,16 +59,22 @@ pub struct Page {
 pub struct Write {
     /// One line.
     #[garde(length(chars, min = 1, max = 200), custom(one_line))]
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(min_length = 1, max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     title: String,
     /// Several lines; empty where it is left out.
     #[garde(length(chars, max = 5000), custom(lines))]
     #[serde(default)]
-    #[schema(max_length = 5000)]
+    #[schema(
+        max_length = 5000,
+        pattern = "^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*$"
+    )]
     description: String,
-    /// An https address.
+    /// An https address without credentials.
     #[garde(length(chars, max = 2000), custom(https))]
-    #[schema(max_length = 2000, format = "uri")]
+    #[schema(
+        max_length = 2000,
+        pattern = "^https://[a-z0-9][a-z0-9.-]*(:[0-9]{1,5})?(/[A-Za-z0-9._~:/?&=%+,;@!$'()*-]*)?$"
+    )]
     url: String,
     /// `draft` where it is left out.
     #[garde(skip)]
@@ -153,10 +159,16 @@ fn maybe_one_line(text: &Option<String>, context: &()) -> garde::Result {
     text.as_deref().map_or(Ok(()), |text| one_line(text, context))
 }
 
+/// As the pattern of the schema has it. `user:password@` would be shown to everybody who reads the video.
 fn https(text: &str, (): &()) -> garde::Result {
-    let valid = text.parse::<actix_web::http::Uri>().is_ok_and(|uri| {
-        // `user:password@` would be shown to everybody who reads the video.
-        uri.scheme_str() == Some("https") && uri.authority().is_some_and(|a| !a.as_str().contains('@'))
-    });
+    let rest = text.strip_prefix("https://").unwrap_or_default();
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let (host, port) = authority.split_once(':').unwrap_or((authority, "0"));
+    let lower = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let valid = host.bytes().next().is_some_and(lower)
+        && host.bytes().all(|b| lower(b) || matches!(b, b'.' | b'-'))
+        && (1..=5).contains(&port.len())
+        && port.bytes().all(|b| b.is_ascii_digit())
+        && path.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~:/?&=%+,;@!$'()*-".contains(&b));
     valid.then_some(()).ok_or_else(|| garde::Error::new("not an https address without credentials"))
 }
