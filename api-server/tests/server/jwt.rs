@@ -217,7 +217,9 @@ fn a_key_or_address_that_is_refused_ends_the_start_by_name_and_without_its_value
 
 #[test]
 fn in_production_nothing_is_signed_with_a_key_that_nobody_gave() {
-    let service = Service::start(&[("ENVIRONMENT", "production")]);
+    let file = policy(r#"{"version": 1, "trustedHosts": ["a", "localhost"]}"#);
+    let settings = [("ENVIRONMENT", "production"), ("POLICY_FILE", file.path().to_str().unwrap())];
+    let service = Service::start(&settings);
     assert!(published(&service).is_empty());
     assert_eq!(ask(service.api, "GET /videos", "authorization: Bearer x\r\n").status, 401);
 }

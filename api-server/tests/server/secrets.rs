@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use crate::{
     client::get,
     process::{Service, command, policy, wait_until},
+    tokens::Key,
 };
 
 const POLICY: &str = r#"{"version":1,"trustedHosts":["studio.example"]}"#;
@@ -224,7 +225,15 @@ fn no_value_is_shown_by_log_metrics_or_health_at_trace() {
         "JWT_PREVIOUS_KEYS",
         "AI_API_KEY",
     ];
-    let values = names.map(|name| (name, format!("canary-{}", name.to_ascii_lowercase())));
+    let key = Key::ed25519("canary");
+    let values = names.map(|name| match name {
+        // At the start these must be what they say they are.
+        "DATABASE_URL" => (name, "postgres://canary:canary@127.0.0.1:1/canary".to_owned()),
+        "REDIS_URL" => (name, "redis://:canary@127.0.0.1:1/0".to_owned()),
+        "ENCRYPTION_KEY" => (name, "canary-of-32-bytes-or-more-0123456789".to_owned()),
+        "JWT_SIGNING_KEY" | "JWT_PREVIOUS_KEYS" => (name, key.pem.clone()),
+        _ => (name, format!("canary-{}", name.to_ascii_lowercase())),
+    });
     let files: Vec<_> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let dir = dir(&files);
     let mut settings = vec![("SECRETS_DIR", path(&dir)), ("RUST_LOG", "trace"), ("SECRETS_REFRESH", "1")];
