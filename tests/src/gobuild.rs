@@ -129,19 +129,29 @@ fn build(module: &Module, source: &Path, output: &Path, package: &str) -> Result
 }
 
 fn key(module: &Module, source: &Path) -> Result<String> {
-    let mut files: Vec<_> = fs::read_dir(source)
-        .with_context(|| format!("read {}", source.display()))?
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.extension().is_some_and(|end| end == "go" || end == "mod" || end == "sum"))
-        .collect();
+    let mut files = Vec::new();
+    sources(source, &mut files)?;
     files.sort();
     let mut hash = Sha256::new();
     for file in files {
-        hash.update(file.file_name().map(std::ffi::OsStr::as_encoded_bytes).unwrap_or_default());
+        hash.update(file.strip_prefix(source)?.as_os_str().as_encoded_bytes());
         hash.update(fs::read(&file)?);
     }
     hash.update(format!("{:?}{:?}{}{}", module.binaries, module.aliases, module.ldflags, module.fixed));
     Ok(hex(&hash.finalize()).chars().take(16).collect())
+}
+
+/// What a module is made of, also in the folders below it.
+fn sources(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            sources(&path, files)?;
+        } else if path.extension().is_some_and(|end| end == "go" || end == "mod" || end == "sum") {
+            files.push(path);
+        }
+    }
+    Ok(())
 }
 
 /// Lower-case hexadecimal.

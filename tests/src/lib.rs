@@ -42,6 +42,7 @@ pub mod rights;
 pub mod state;
 pub mod tiltfile;
 pub mod users;
+pub mod vault;
 pub mod wait;
 
 pub use audit::Audit;
@@ -51,4 +52,5 @@ pub use operator::Operator;
 pub use postgres::Postgres;
 pub use private::PrivateTestbed;
 pub use redis::Redis;
+pub use vault::Vault;
 pub use wait::{Look, wait_until};

