@@ -3,10 +3,7 @@
 
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry,
-    filter::{FilterExt as _, filter_fn},
-    fmt::MakeWriter,
-    layer::SubscriberExt as _,
+    EnvFilter, Registry, filter::filter_fn, fmt::MakeWriter, layer::SubscriberExt as _,
 };
 
 /// actix logs every broken request as an error; ours is one line in the access log. Vault's clients log each error once
@@ -24,7 +21,9 @@ where
     let asked = filter.filter(|text| !text.is_empty()).and_then(|text| text.parse().ok());
     let asked = asked.unwrap_or_else(|| EnvFilter::new(FILTER));
     let lines = tracing_subscriber::fmt::layer::<Registry>().json().flatten_event(true).with_writer(writer);
-    tracing_subscriber::registry().with(lines.with_filter(asked.and(filter_fn(may_show))))
+    // Filters of the whole, not of the layer: one of the layer lost all that follows on a thread where a crate asks
+    // whether a line would be written (sqlx does) and then writes none.
+    tracing_subscriber::registry().with(lines).with(asked).with(filter_fn(may_show))
 }
 
 fn may_show(metadata: &Metadata<'_>) -> bool {

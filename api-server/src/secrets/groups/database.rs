@@ -7,7 +7,7 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use super::{
     Group,
-    values::{Parts, check_key, check_password},
+    values::{KEY_BYTES, MAKE_KEY, Parts, check_key, check_password},
 };
 use crate::{
     config::Environment,
@@ -41,6 +41,10 @@ impl Group for Database {
         }
         if let Some(key) = &encryption_key {
             check_key(KEY, key, environment, problems);
+            // The keys of columns are derived from it, and that refuses a short one everywhere.
+            if environment == Environment::Development && key.expose_secret().trim().len() < KEY_BYTES {
+                problems.push(Problem::new(KEY, "is shorter than 32 bytes", MAKE_KEY));
+            }
         }
         Some(Self { url: url?, password, encryption_key: encryption_key? })
     }
@@ -122,11 +126,15 @@ mod tests {
     }
 
     #[test]
-    fn a_short_patterned_or_example_key_is_for_development_only() {
-        let plain = "postgres://app@db.example/app?sslmode=verify-full";
-        for key in [&STRONG[..31], &"abcd".repeat(10), "please-changeme-please-changeme-please"] {
-            assert_eq!(accepted::<Database>(&[(URL, plain), (KEY, key)]), [true, false, false], "{key}");
-        }
-        assert_eq!(accepted::<Database>(&[(URL, plain)]), [false, false, false], "a part of a group");
+    fn a_patterned_or_example_key_is_for_development_only_and_a_short_one_for_nobody() {
+        let at = |key: &str| {
+            accepted::<Database>(&[(URL, "postgres://app@db.example/app?sslmode=verify-full"), (KEY, key)])
+        };
+        assert_eq!(at(STRONG), [true, true, true]);
+        assert_eq!(at(&"abcd".repeat(10)), [true, false, false]);
+        assert_eq!(at("please-changeme-please-changeme-please"), [true, false, false]);
+        assert_eq!(at(&STRONG[..31]), [false, false, false]);
+        let part = accepted::<Database>(&[(URL, "postgres://app@db.example/app?sslmode=verify-full")]);
+        assert_eq!(part, [false, false, false], "a part of a group");
     }
 }
