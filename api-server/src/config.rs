@@ -88,7 +88,7 @@ pub struct Config {
 /// The AI provider: an HTTP service with OpenAI's paths. Its key is a secret, `AI_API_KEY`.
 #[derive(Clone, Debug, Args)]
 pub struct Ai {
-    /// Address of the AI provider's API, such as https://api.openai.com/v1
+    /// Address of the AI provider's API, such as <https://api.openai.com/v1>
     #[arg(long = "ai-base-url", env = "AI_BASE_URL", value_name = "URL")]
     pub base_url: Option<String>,
     /// Model that answers questions

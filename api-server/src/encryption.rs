@@ -1,6 +1,6 @@
 //! The keys of encrypted columns, derived from one secret. They travel to Postgres as bound values, never as SQL text.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use aws_lc_rs::{hkdf, hmac};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -66,7 +66,11 @@ fn part(source: &hkdf::Prk, purpose: &[u8]) -> Option<[u8; 32]> {
 }
 
 fn hex(bytes: [u8; 32]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]

@@ -104,7 +104,7 @@ fn checked<T: Validate<Context = ()>>(value: T) -> Result<T, Failure> {
 }
 
 /// A rule for one line of text: no control character, so that it can stand in a log, a mail or a terminal.
-pub fn one_line(text: &str, (): &()) -> garde::Result {
+pub fn one_line<C>(text: &str, _: &C) -> garde::Result {
     if text.chars().any(char::is_control) {
         return Err(garde::Error::new("holds a control character; remove it"));
     }
@@ -112,7 +112,7 @@ pub fn one_line(text: &str, (): &()) -> garde::Result {
 }
 
 /// A rule for text of several lines.
-pub fn lines(text: &str, (): &()) -> garde::Result {
+pub fn lines<C>(text: &str, _: &C) -> garde::Result {
     one_line(&text.replace(['\n', '\t', '\r'], ""), &())
 }
 

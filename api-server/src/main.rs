@@ -40,7 +40,7 @@ struct Cli {
 enum Command {
     /// Ask the service that runs with these settings whether it is ready
     Healthcheck,
-    /// Change the tables of DATABASE_URL to what this version needs, or back
+    /// Change the tables of `DATABASE_URL` to what this version needs, or back
     #[command(subcommand)]
     Migrate(migrate::Migrate),
     /// Make or disable accounts

@@ -150,7 +150,7 @@ impl State {
                 Err(error) => tracing::error!(%error, "new secret refused, the old one stays"),
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// The time since the start, by a clock that is never set.

@@ -7,7 +7,7 @@ use actix_web::{
 };
 use garde::Validate;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -31,7 +31,7 @@ pub struct Transcribe {
     #[garde(skip)]
     video_id: Uuid,
     /// The language that is spoken, two letters of ISO 639-1; the provider finds out where it is left out.
-    #[garde(custom(iso_639))]
+    #[garde(inner(custom(iso_639)))]
     #[schema(pattern = "^[a-z]{2}$")]
     language: Option<String>,
 }
@@ -78,7 +78,9 @@ pub async fn transcribe(
 ) -> Result<HttpResponse, Failure> {
     needs_provider(&state)?;
     let input = json!({ "language": body.language });
-    queue(&state, subject, &request, Kind::Transcribe, body.video_id, input, None).await
+    let idempotency_key = idempotency_key(&request)?;
+    let (kind, video, due_at) = (Kind::Transcribe, body.video_id, None);
+    queue(&state, &New { owner: subject.id, kind, video, input, due_at, idempotency_key }).await
 }
 
 /// Analyze a video
@@ -93,7 +95,9 @@ pub async fn analyze(
 ) -> Result<HttpResponse, Failure> {
     needs_provider(&state)?;
     let input = json!({ "question": body.question });
-    queue(&state, subject, &request, Kind::Analyze, body.video_id, input, None).await
+    let idempotency_key = idempotency_key(&request)?;
+    let (kind, video, due_at) = (Kind::Analyze, body.video_id, None);
+    queue(&state, &New { owner: subject.id, kind, video, input, due_at, idempotency_key }).await
 }
 
 /// Publish a video later
@@ -106,7 +110,9 @@ pub async fn schedule(
     request: HttpRequest,
     Body(body): Body<Schedule>,
 ) -> Result<HttpResponse, Failure> {
-    queue(&state, subject, &request, Kind::Publish, body.video_id, json!({}), Some(body.publish_at)).await
+    let idempotency_key = idempotency_key(&request)?;
+    let (kind, video, due_at) = (Kind::Publish, body.video_id, Some(body.publish_at));
+    queue(&state, &New { owner: subject.id, kind, video, input: json!({}), due_at, idempotency_key }).await
 }
 
 /// Read a job of one's own
@@ -124,20 +130,10 @@ pub async fn delete(state: Data<State>, subject: Subject, id: Path<Uuid>) -> Res
     gone.then(|| HttpResponse::NoContent().finish()).ok_or(NONE)
 }
 
-async fn queue(
-    state: &State,
-    subject: Subject,
-    request: &HttpRequest,
-    kind: Kind,
-    video: Uuid,
-    input: Value,
-    due_at: Option<OffsetDateTime>,
-) -> Result<HttpResponse, Failure> {
-    let key = idempotency_key(request)?;
-    let new = New { owner: subject.id, kind, video, input, due_at, idempotency_key: key };
-    let job = jobs::create(&state.pool()?, &new).await?;
+async fn queue(state: &State, new: &New<'_>) -> Result<HttpResponse, Failure> {
+    let job = jobs::create(&state.pool()?, new).await?;
     let job = job.ok_or(Failure::NotFound("videoId: there is no such video."))?;
-    if (job.kind, job.video) != (kind, video) {
+    if (job.kind, job.video) != (new.kind, new.video) {
         return Err(Failure::Conflict("This Idempotency-Key was used for another request."));
     }
     let path = format!("/jobs/{}", job.id);
@@ -159,9 +155,8 @@ fn idempotency_key(request: &HttpRequest) -> Result<Option<&str>, Failure> {
     key.map(Some).ok_or_else(wrong)
 }
 
-fn iso_639(text: &Option<String>, (): &()) -> garde::Result {
-    let valid = |text: &String| text.len() == 2 && text.bytes().all(|b| b.is_ascii_lowercase());
-    if text.as_ref().is_none_or(valid) {
+fn iso_639<C>(text: &str, _: &C) -> garde::Result {
+    if text.len() == 2 && text.bytes().all(|b| b.is_ascii_lowercase()) {
         return Ok(());
     }
     Err(garde::Error::new("not two lower-case letters such as en"))

@@ -105,11 +105,11 @@ fn answer(
     }))
 }
 
-fn up_to_1024(password: &SecretString, (): &()) -> garde::Result {
+fn up_to_1024<C>(password: &SecretString, _: &C) -> garde::Result {
     bounded(password, 1024)
 }
 
-fn up_to_128(token: &SecretString, (): &()) -> garde::Result {
+fn up_to_128<C>(token: &SecretString, _: &C) -> garde::Result {
     bounded(token, 128)
 }
 

@@ -38,7 +38,7 @@ pub async fn remove(state: Data<State>, subject: Subject) -> Result<HttpResponse
     Ok(HttpResponse::NoContent().finish())
 }
 
-fn visible(key: &SecretString, (): &()) -> garde::Result {
+fn visible<C>(key: &SecretString, _: &C) -> garde::Result {
     let key = key.expose_secret();
     if (8..=512).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()) {
         return Ok(());

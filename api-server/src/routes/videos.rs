@@ -39,7 +39,7 @@ pub struct List {
     #[garde(skip)]
     status: Option<Status>,
     /// Only with this text in the title; upper and lower case are the same.
-    #[garde(length(chars, min = 1, max = 100), custom(maybe_one_line))]
+    #[garde(length(chars, min = 1, max = 100), inner(custom(one_line)))]
     #[param(min_length = 1, max_length = 100, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     title: Option<String>,
 }
@@ -155,12 +155,8 @@ const fn draft() -> Status {
     Status::Draft
 }
 
-fn maybe_one_line(text: &Option<String>, context: &()) -> garde::Result {
-    text.as_deref().map_or(Ok(()), |text| one_line(text, context))
-}
-
 /// As the pattern of the schema has it. `user:password@` would be shown to everybody who reads the video.
-fn https(text: &str, (): &()) -> garde::Result {
+fn https<C>(text: &str, _: &C) -> garde::Result {
     let rest = text.strip_prefix("https://").unwrap_or_default();
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let (host, port) = authority.split_once(':').unwrap_or((authority, "0"));

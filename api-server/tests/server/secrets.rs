@@ -120,8 +120,8 @@ fn production_lists_all_that_is_wrong_at_once_and_does_not_start() {
 
 #[test]
 fn development_starts_with_the_same_faults_and_warns() {
-    let service = Service::start(&[("REQUIRED_GROUPS", "ai"), ("REDIS_URL", "no address")]);
-    for name in ["AI_API_KEY", "REDIS_URL"] {
+    let service = Service::start(&[("REQUIRED_GROUPS", "ai"), ("MONGODB_URL", "no address")]);
+    for name in ["AI_API_KEY", "MONGODB_URL"] {
         let warned = |line: &Value| {
             line["level"] == "WARN" && line["problem"].as_str().is_some_and(|text| text.starts_with(name))
         };
