@@ -1,7 +1,7 @@
 # The commands of this repository; `make help` lists them. The work is in hack/ and tests/.
 
 .DEFAULT_GOAL := help
-.PHONY: help test soak bench demo demo-down judge manifests images
+.PHONY: help test soak bench bench-api demo demo-down judge manifests images
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,12 +21,17 @@ demo-down: ## Remove what `make demo` made.
 bench: ## Measure what services cost; writes docs/benchmarks.md.
 	@hack/bench.sh
 
+bench-api: ## Measure what the api-server costs; writes docs/benchmarks/api.md.
+	@hack/bench-api.sh
+
 judge: ## Let independent tools read the manifests; writes docs/evidence/judge.md.
 	@hack/judge.sh
 
 manifests: ## Write everything that is generated: CRDs, golden files, chart copies, charts/install.yaml.
 	UPDATE=1 cargo test --quiet -p crds -p render
 	@hack/manifests.sh
+	UPDATE=1 cargo test --quiet -p api-server --lib openapi
+	@hack/queries.sh
 
 images: ## Build the static programs of the images into dist/
 	@hack/images.sh

@@ -22,6 +22,7 @@ hack/manifests.sh --check
 
 step "programs that the tests start"
 cargo build --locked --workspace --bins
+hack/queries.sh --check
 hack/images.sh api-server
 target/debug/testbed previous
 step "tests"

@@ -1,11 +1,13 @@
 //! The command line of the testbed. It only reads arguments and prints; the library does the work.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
+use testbed::Postgres;
 use testbed::lifecycle;
 use testbed::state::{Flavour, State};
 use testbed::{bench, doctor, image, parts, previous, process, users};
@@ -42,6 +44,12 @@ enum Command {
     Doctor,
     /// Build the operator that an upgrade starts from; it needs the repository's history.
     Previous,
+    /// Run a command while a Postgres of its own runs; `DATABASE_URL` leads there.
+    Postgres {
+        /// The program and its arguments.
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<OsString>,
+    },
     /// Measure what services cost, on control planes of its own, and print a table. Needs a release build of the operator.
     Bench {
         /// How often services are created.
@@ -100,6 +108,14 @@ async fn run(command: Command) -> Result<()> {
                 table = Box::pin(bench::run(&plan)) => say(&table?),
                 _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
             }
+        }
+        Command::Postgres { command } => {
+            let server = Postgres::start()?;
+            let (program, arguments) = command.split_first().context("no command")?;
+            let mut run = std::process::Command::new(program);
+            let status = run.args(arguments).env("DATABASE_URL", server.url()).status()?;
+            anyhow::ensure!(status.success(), "{} failed: {status}", program.display());
+            Ok(())
         }
         Command::Watch => users::watch(&state),
     }
