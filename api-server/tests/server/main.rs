@@ -9,6 +9,7 @@ mod contract;
 mod cors;
 mod dependencies;
 mod drain;
+mod every_route;
 mod headers;
 mod hostile;
 mod hosts_and_log;

@@ -7,8 +7,14 @@ use testbed::parts;
 
 use crate::{backed::Backed, client::get, provider::Provider};
 
+/// The document as it is committed.
+fn committed() -> Value {
+    serde_json::from_str(include_str!("../../openapi.json")).unwrap()
+}
+
 /// Each operation of the document: method and path with an id in place of each parameter.
-fn operations(document: &Value) -> Vec<(String, String)> {
+pub fn operations() -> Vec<(String, String)> {
+    let document = committed();
     let paths = document["paths"].as_object().unwrap();
     let all = paths.iter().flat_map(|(path, item)| {
         let path = path.replace("{id}", "0190a0b0-0000-7000-8000-000000000000");
@@ -22,10 +28,9 @@ fn what_is_served_is_what_is_committed_and_every_operation_has_a_route() {
     let backed = Backed::start();
     let admin = backed.account("root@example.com", "admin");
     let served = get(backed.service.api, "/openapi.json").json();
-    let committed: Value = serde_json::from_str(include_str!("../../openapi.json")).unwrap();
-    assert_eq!(served, committed);
+    assert_eq!(served, committed());
     assert_eq!(served["openapi"], "3.1.0");
-    let operations = operations(&served);
+    let operations = operations();
     assert!(operations.len() >= 18, "{operations:?}");
     for (method, path) in operations {
         let answer = admin.ask(&method, &path, None);

@@ -160,3 +160,25 @@ fn a_second_request_on_a_connection_is_answered_after_an_error() {
         assert_eq!(send(&mut connection, &format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n")).status, status);
     }
 }
+
+#[test]
+fn a_body_that_drips_is_given_up_in_time() {
+    let service = crate::process::Service::start(&[
+        ("BODY_TIMEOUT", "1"),
+        ("DATABASE_URL", "postgres://a@127.0.0.1:1/a"),
+    ]);
+    let mut connection = connect(service.api);
+    let head =
+        "POST /login HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+    connection.write_all(head.as_bytes()).unwrap();
+    let dripping = connection.try_clone().unwrap();
+    thread::spawn(move || {
+        let mut dripping = dripping;
+        while dripping.write_all(b" ").is_ok() {
+            thread::sleep(Duration::from_millis(100));
+        }
+    });
+    let answer = read(&mut connection, false);
+    assert_eq!(answer.status, 408, "{answer:?}");
+    headers::check(&answer);
+}
