@@ -28,4 +28,5 @@ mod stack;
 mod tls;
 mod tokens;
 mod traces;
+mod vault;
 mod videos;
