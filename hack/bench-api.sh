@@ -10,7 +10,6 @@ connections=64
 step "programs"
 tests/install-debian.sh bench
 quietly "building release programs" cargo build --release --locked -p api-server --bins --examples
-quietly "building the testbed" cargo build --locked -p testbed -p cli
 python3 -m venv "$cache/bench-venv"
 quietly "installing FastAPI" "$cache/bench-venv/bin/pip" install -q -r tests/bench/requirements.txt
 

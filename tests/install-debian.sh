@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs the Debian packages that the testbed needs and that are missing; calls apt-get only then.
+# Installs the Debian packages that the testbed needs and that are missing; calls apt-get only then. With the argument
+# `bench` also those of `make bench-api`.
 # Services that come with them are not started. Run it as root, or as a user who may use sudo.
 set -eu
 
@@ -16,6 +17,13 @@ need skopeo /usr/bin/skopeo
 need docker-registry /usr/bin/docker-registry
 need postgresql-15 /usr/lib/postgresql/15/bin/initdb
 need redis-server /usr/bin/redis-server
+if [ "${1:-}" = bench ]; then
+    need wrk /usr/bin/wrk
+    need nginx-light /usr/sbin/nginx
+    need libnginx-mod-http-headers-more-filter /usr/lib/nginx/modules/ngx_http_headers_more_filter_module.so
+    need openssl /usr/bin/openssl
+    python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
+fi
 need ca-certificates /etc/ssl/certs/ca-certificates.crt
 command -v gcc >/dev/null || missing="$missing gcc libc6-dev"
 python3 -m pip --version >/dev/null 2>&1 || missing="$missing python3 python3-pip"
@@ -47,6 +55,6 @@ $sudo apt-get update -q
 # shellcheck disable=SC2086
 $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
 # Nor do they start with the next boot: tests start servers of their own.
-for service in docker-registry postgresql redis-server; do
+for service in docker-registry postgresql redis-server nginx; do
     case "$missing" in *"$service"*) $sudo systemctl disable "$service" 2>/dev/null || true ;; esac
 done
