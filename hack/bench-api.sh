@@ -19,7 +19,7 @@ trap '[[ -z $server ]] || kill "$server" 2>/dev/null; rm -rf "$dir"' EXIT
 port=18080
 chmod 755 "$dir"
 cat >"$dir/policy.json" <<'JSON'
-{"version": 1, "trustedHosts": ["127.0.0.1"], "rateLimits": {"default": {"requests": 4000000000, "period": "1m"}}}
+{"version": 1, "trustedHosts": ["127.0.0.1"], "rateLimits": {"default": {"requests": 100000, "period": "1s"}}}
 JSON
 sed -e "s|DIR|$dir|g" -e "s|PORT|$port|" tests/bench/nginx.conf >"$dir/nginx.conf"
 mkdir "$dir/tls"
@@ -28,6 +28,7 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -su
 
 # Starts one of the servers on processor 0, with its log in a file.
 serve() {
+    local name=$1
     local tls=()
     [[ $1 != *-tls ]] || tls=(TLS_DIR="$dir/tls")
     local settings=(API_BIND=127.0.0.1:$port METRICS_BIND=127.0.0.1:0 ENVIRONMENT=production WORKERS=1)
@@ -41,7 +42,7 @@ serve() {
     server=$!
     local end=$((SECONDS + 20))
     until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do
-        ((SECONDS < end)) || die "$1 does not listen: $(tail -5 "$dir/log")"
+        ((SECONDS < end)) || die "$name does not listen: $(tail -5 "$dir/log")"
         sleep 0.1
     done
 }
