@@ -14,14 +14,14 @@ const POLICY: &str = r#"{"version":1,"trustedHosts":["studio.example"]}"#;
 const KEY: &str = "kX2v9QmTz7LrB4nYw8HcJ5sDf1GpA6eU";
 
 /// Writes a secret as a mounted one is: for its owner only, all at once.
-fn write(dir: &Path, name: &str, value: &str) {
+pub fn write(dir: &Path, name: &str, value: &str) {
     let new = dir.join(".new");
     fs::write(&new, value).unwrap();
     fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).unwrap();
     fs::rename(new, dir.join(name)).unwrap();
 }
 
-fn dir(secrets: &[(&str, &str)]) -> TempDir {
+pub fn dir(secrets: &[(&str, &str)]) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     for (name, value) in secrets {
         write(dir.path(), name, value);
@@ -29,7 +29,7 @@ fn dir(secrets: &[(&str, &str)]) -> TempDir {
     dir
 }
 
-fn path(dir: &TempDir) -> &str {
+pub fn path(dir: &TempDir) -> &str {
     dir.path().to_str().unwrap()
 }
 
@@ -38,7 +38,7 @@ fn is(line: &Value, name: &str, outcome: &str) -> bool {
     line["target"] == "secrets" && line["name"] == name && line["outcome"] == outcome
 }
 
-fn check(settings: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, String, String) {
+pub fn check(settings: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } =
         command(settings).arg("check-config").args(arguments).output().unwrap();
     (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
