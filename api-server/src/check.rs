@@ -1,13 +1,12 @@
 //! Whether the service can start with these settings: policy file, certificate, secrets. The start and `check-config`
 //! ask the same.
 
-use std::fmt::Write as _;
-
 use thiserror::Error;
 
 use crate::{
     config::{Config, Environment},
-    policy::{self, Compiled},
+    log::chain,
+    policy::Compiled,
     secrets::{
         BackendError, Problem, Secrets,
         groups::{self, Api, ApiSettings},
@@ -55,9 +54,7 @@ pub async fn check(config: &Config) -> Report {
 /// Policy and certificate.
 fn files(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let text = config.policy_file.as_deref().map(policy::read).transpose();
-    let compiled = text.and_then(|text| text.map_or_else(Compiled::built_in, |text| Compiled::parse(&text)));
-    match compiled {
+    match Compiled::load(config.policy_file.as_deref()) {
         Ok(compiled) => {
             let log = std::env::var("RUST_LOG").ok();
             let settings = ApiSettings { policy: &compiled.policy, log: log.as_deref() };
@@ -99,16 +96,4 @@ pub async fn at_start(config: &Config) -> Result<Secrets, Refused> {
         }
     }
     if strict && !problems.is_empty() { Err(Refused(problems.len())) } else { Ok(secrets) }
-}
-
-/// An error with its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // Writing to a String cannot fail.
-        let _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
 }

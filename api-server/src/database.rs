@@ -89,18 +89,20 @@ impl Database {
 
     /// Watches the credentials and the database until the process ends.
     pub async fn follow(&self, secrets: &Secrets) {
-        let mut changes = secrets.changes();
+        let take_up = || {
+            if let Err(error) = self.configure(secrets) {
+                tracing::error!(%error, "new database credentials refused, the old ones stay");
+            }
+        };
+        tokio::join!(secrets.each_change(take_up), self.probe_again());
+    }
+
+    async fn probe_again(&self) {
         let mut probes = interval(PROBE_EVERY);
         probes.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                Ok(()) = changes.changed() => {
-                    if let Err(error) = self.configure(secrets) {
-                        tracing::error!(%error, "new database credentials refused, the old ones stay");
-                    }
-                }
-                _ = probes.tick() => self.probe().await,
-            }
+            probes.tick().await;
+            self.probe().await;
         }
     }
 

@@ -1,10 +1,12 @@
 //! The keys of encrypted columns, derived from one secret. They travel to Postgres as bound values, never as SQL text.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use aws_lc_rs::{hkdf, hmac};
 use secrecy::{ExposeSecret as _, SecretString};
 use thiserror::Error;
+
+use crate::headers::hex;
 
 /// Below this a key can be guessed.
 const SHORTEST: usize = 32;
@@ -36,7 +38,7 @@ impl Keys {
             return Err(TooShort);
         }
         let source = hkdf::Salt::new(hkdf::HKDF_SHA256, b"api-server").extract(secret.as_bytes());
-        let column = part(&source, b"column").map(hex);
+        let column = part(&source, b"column").map(|key| hex(&key));
         let digest = part(&source, b"email digest").map(|key| hmac::Key::new(hmac::HMAC_SHA256, &key));
         // HKDF fails for lengths above 255 hashes only.
         Ok(Self { column: column.ok_or(TooShort)?.into(), digest: digest.ok_or(TooShort)? })
@@ -63,14 +65,6 @@ fn part(source: &hkdf::Prk, purpose: &[u8]) -> Option<[u8; 32]> {
     let mut key = [0; 32];
     source.expand(&[purpose], Length).ok()?.fill(&mut key).ok()?;
     Some(key)
-}
-
-fn hex(bytes: [u8; 32]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -108,6 +108,15 @@ pub(crate) fn insert(from: &[(HeaderName, HeaderValue)], headers: &mut HeaderMap
     }
 }
 
+/// Bytes as lower-case digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 /// Bytes of the system's generator.
 pub fn random<const N: usize>() -> Option<[u8; N]> {
     let mut bytes = [0; N];

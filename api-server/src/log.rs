@@ -1,6 +1,8 @@
 //! What may be logged. Below info, other crates write whole requests and answers: the header with Vault's token, the
 //! body with the values. So their debug lines stay out, whatever `RUST_LOG` asks for.
 
+use std::{error::Error, fmt::Write as _};
+
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::{
     EnvFilter, Registry, filter::filter_fn, fmt::MakeWriter, layer::SubscriberExt as _,
@@ -32,6 +34,18 @@ fn may_show(metadata: &Metadata<'_>) -> bool {
         .iter()
         .any(|own| target.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with("::")));
     own || *metadata.level() <= Level::INFO
+}
+
+/// An error with its causes in one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // Writing to a String cannot fail.
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text
 }
 
 #[cfg(test)]

@@ -117,6 +117,11 @@ impl Compiled {
         compile(Policy::default())
     }
 
+    /// The policy of the file, or without one the built-in.
+    pub fn load(file: Option<&Path>) -> Result<Self, PolicyError> {
+        file.map_or_else(Self::built_in, |path| Self::parse(&read(path)?))
+    }
+
     /// Reads the text of a policy file.
     pub fn parse(text: &[u8]) -> Result<Self, PolicyError> {
         compile(serde_json::from_slice(text)?)

@@ -1,12 +1,13 @@
 //! Follows the policy file and the TLS directory. It compares contents, so a swapped symlink, a rename and a write in
 //! place all count; what does not parse or fit is refused and the last good content stays in force.
 
-use std::{error::Error, sync::atomic::Ordering};
+use std::sync::atomic::Ordering;
 
 use actix_web::web::Data;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
+    log::chain,
     metrics::{Reload, ReloadFile},
     policy::{self, Compiled},
     state::State,
@@ -78,15 +79,4 @@ fn report(state: &State, file: ReloadFile, first: bool, result: Result<(), Strin
             tracing::error!(file = file.as_str(), reason, "file refused, last good content stays in force");
         }
     }
-}
-
-/// An error with its causes in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

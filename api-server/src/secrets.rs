@@ -142,6 +142,15 @@ impl Secrets {
         self.0.changes.subscribe()
     }
 
+    /// Calls `take_up` now, because something may have changed since the start, and after each change until the process ends.
+    pub(crate) async fn each_change(&self, take_up: impl Fn()) {
+        let mut changes = self.changes();
+        changes.mark_changed();
+        while changes.changed().await.is_ok() {
+            take_up();
+        }
+    }
+
     /// Each backend in order, with the reason why its last read gave nothing.
     pub fn health(&self) -> Vec<Health> {
         self.0.chain.health()

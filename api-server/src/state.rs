@@ -19,7 +19,7 @@ use crate::{
     limiter::{Redis, RedisUrlError},
     metrics::Metrics,
     passwords::Passwords,
-    policy::{self, Compiled, PolicyError},
+    policy::{Compiled, PolicyError},
     secrets::Secrets,
     tls::Certificate,
     traces::Traces,
@@ -91,10 +91,7 @@ impl State {
         secrets: Secrets,
         certificate: Option<Arc<Certificate>>,
     ) -> Result<Self, StateError> {
-        let compiled = match &config.policy_file {
-            Some(path) => Compiled::parse(&policy::read(path)?)?,
-            None => Compiled::built_in()?,
-        };
+        let compiled = Compiled::load(config.policy_file.as_deref())?;
         let database = Database::new(&secrets, config.database_max_connections)?;
         let keys = keys(&secrets)?.map(Arc::new);
         let metrics = Metrics::new();
@@ -142,15 +139,12 @@ impl State {
 
     /// Takes up what secrets have changed to, until the process ends.
     pub(crate) async fn follow_secrets(&self) {
-        let mut changes = self.secrets.changes();
-        while changes.changed().await.is_ok() {
-            match keys(&self.secrets) {
-                Ok(Some(keys)) => self.keys.store(Some(keys.into())),
-                Ok(None) => {}
-                Err(error) => tracing::error!(%error, "new secret refused, the old one stays"),
-            }
-        }
-        std::future::pending::<()>().await;
+        let take_up = || match keys(&self.secrets) {
+            Ok(Some(keys)) => self.keys.store(Some(keys.into())),
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "new secret refused, the old one stays"),
+        };
+        self.secrets.each_change(take_up).await;
     }
 
     /// The time since the start, by a clock that is never set.

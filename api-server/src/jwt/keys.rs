@@ -122,12 +122,9 @@ impl OwnKeys {
 
     /// Follows the secrets for as long as there are any.
     pub async fn follow(&self, secrets: &Secrets) {
-        let mut changes = secrets.changes();
-        // What changed between the start and now is looked at too.
-        changes.mark_changed();
-        while changes.changed().await.is_ok() {
-            self.take(secrets.get(SIGNING).as_ref(), secrets.get(PREVIOUS).as_ref());
-        }
+        secrets
+            .each_change(|| self.take(secrets.get(SIGNING).as_ref(), secrets.get(PREVIOUS).as_ref()))
+            .await;
     }
 }
 

@@ -98,13 +98,12 @@ impl Redis {
 
     /// Takes up new addresses until the process ends.
     pub async fn follow(&self, secrets: &Secrets) {
-        let mut changes = secrets.changes();
-        while changes.changed().await.is_ok() {
+        let take_up = || {
             if let Err(error) = self.configure(secrets) {
                 tracing::error!(%error, "new address of the rate-limit store refused, the old one stays");
             }
-        }
-        std::future::pending::<()>().await;
+        };
+        secrets.each_change(take_up).await;
     }
 
     fn configure(&self, secrets: &Secrets) -> Result<(), RedisUrlError> {

@@ -1,7 +1,6 @@
 //! Request id, metrics and one JSON line per request. Never a body, a query or a header that can hold a token.
 
 use std::{
-    fmt::Write as _,
     net::IpAddr,
     time::{Instant, SystemTime},
 };
@@ -17,7 +16,13 @@ use actix_web::{
 
 use super::is_probe;
 use crate::{
-    failure::Cause, headers::random, limiter, metrics::NO_ROUTE, policy::Cidr, state::State, traces::Answered,
+    failure::Cause,
+    headers::{hex, random},
+    limiter,
+    metrics::NO_ROUTE,
+    policy::Cidr,
+    state::State,
+    traces::Answered,
 };
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -46,11 +51,7 @@ impl RequestId {
 
 /// An id in the form that clients may send too.
 pub fn new_id() -> String {
-    random::<16>().unwrap_or_default().iter().fold(String::with_capacity(32), |mut id, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(id, "{byte:02x}");
-        id
-    })
+    hex(&random::<16>().unwrap_or_default())
 }
 
 fn is_request_id(text: &[u8]) -> bool {

@@ -2,6 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Output};
 
+use api_server::secrets::NAMES;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -214,16 +215,6 @@ fn a_shell_reads_the_examples_as_check_config_does() {
 
 #[test]
 fn no_value_is_shown_by_log_metrics_or_health_at_trace() {
-    let names = [
-        "DATABASE_URL",
-        "DATABASE_PASSWORD",
-        "ENCRYPTION_KEY",
-        "REDIS_URL",
-        "MONGODB_URL",
-        "JWT_SIGNING_KEY",
-        "JWT_PREVIOUS_KEYS",
-        "AI_API_KEY",
-    ];
     // Of a form that the service takes up: what is refused at once is never sent anywhere.
     let form = |name: &str, part: &str| match name {
         "DATABASE_URL" => format!("postgres://app:canary-{part}@127.0.0.1:1/app"),
@@ -233,7 +224,7 @@ fn no_value_is_shown_by_log_metrics_or_health_at_trace() {
         }
         _ => format!("canary-{part}-canary-of-thirty-two-bytes"),
     };
-    let values = names.map(|name| (name, form(name, "first")));
+    let values = NAMES.map(|name| (name, form(name, "first")));
     let files: Vec<_> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let dir = dir(&files);
     let mut settings = vec![("SECRETS_DIR", path(&dir)), ("RUST_LOG", "trace"), ("SECRETS_REFRESH", "1")];
@@ -241,7 +232,7 @@ fn no_value_is_shown_by_log_metrics_or_health_at_trace() {
     settings.retain(|(name, _)| *name != "SECRET_BACKENDS");
     settings.extend([("SECRET_BACKENDS", "vault,files,environment"), ("MONGODB_URL", "canary-variable")]);
     let service = Service::start(&settings);
-    let second = names.map(|name| (name, form(name, "second")));
+    let second = NAMES.map(|name| (name, form(name, "second")));
     for (name, value) in &second {
         write(dir.path(), name, value);
         service.wait_for_log(|line| is(line, name, "changed"));
