@@ -9,7 +9,7 @@ connections=64
 
 step "programs"
 tests/install-debian.sh bench
-quietly "building release programs" cargo build --release --locked -p api-server --bins --examples
+quietly "building release programs" cargo build --release --locked -p api-server -p bench-bare --bins
 python3 -m venv "$cache/bench-venv"
 quietly "installing FastAPI" "$cache/bench-venv/bin/pip" install -q -r tests/bench/requirements.txt
 
@@ -34,7 +34,7 @@ serve() {
     local settings=(API_BIND=127.0.0.1:$port METRICS_BIND=127.0.0.1:0 ENVIRONMENT=production WORKERS=1)
     case ${1%-tls} in
     ours) set -- env "${settings[@]}" "${tls[@]}" POLICY_FILE="$dir/policy.json" target/release/api-server ;;
-    bare) set -- env "${settings[@]}" "${tls[@]}" target/release/examples/bare ;;
+    bare) set -- env "${settings[@]}" "${tls[@]}" target/release/bench-bare ;;
     fastapi) set -- "$cache/bench-venv/bin/uvicorn" app:app --app-dir tests/bench --port "$port" --workers 1 --no-access-log --no-server-header ;;
     nginx) set -- nginx -c "$dir/nginx.conf" ;;
     esac

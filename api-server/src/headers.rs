@@ -1,6 +1,6 @@
 //! The security headers of every answer, compiled once per policy; per answer only the nonce is made.
 
-use std::fmt::Write as _;
+use std::{cell::RefCell, fmt::Write as _};
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -94,7 +94,7 @@ impl HeaderSet {
     }
 
     fn csp(&self) -> HeaderValue {
-        let Some(nonce) = random::<16>().map(|bytes| STANDARD.encode(bytes)) else {
+        let Some(nonce) = random_to_show().map(|bytes| STANDARD.encode(bytes)) else {
             return CSP_WITHOUT_NONCE;
         };
         HeaderValue::try_from(self.csp.join(&nonce)).unwrap_or(CSP_WITHOUT_NONCE)
@@ -110,17 +110,35 @@ pub(crate) fn insert(from: &[(HeaderName, HeaderValue)], headers: &mut HeaderMap
 
 /// Bytes as lower-case digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        text.extend([byte >> 4, byte & 0xf].map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])));
+    }
+    text
 }
 
 /// Bytes of the system's generator.
 pub fn random<const N: usize>() -> Option<[u8; N]> {
     let mut bytes = [0; N];
     aws_lc_rs::rand::fill(&mut bytes).ok().map(|()| bytes)
+}
+
+/// The same for what the answer itself shows, nonce and request id. The generator takes as long for 16 bytes as for 1 KiB,
+/// so they are cut from a thread's stock. No byte is given out twice, and none is kept after it was.
+pub(crate) fn random_to_show() -> Option<[u8; 16]> {
+    thread_local! {
+        static STOCK: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    STOCK.with_borrow_mut(|stock| {
+        if stock.is_empty() {
+            stock.extend(random::<1024>()?);
+        }
+        let from = stock.len() - 16;
+        let bytes = stock[from..].try_into().ok();
+        stock[from..].fill(0);
+        stock.truncate(from);
+        bytes
+    })
 }
 
 fn content_security_policy(preset: Preset) -> &'static str {

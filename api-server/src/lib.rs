@@ -44,8 +44,7 @@ use crate::state::State;
 /// What is served inside the stack.
 pub type Routes = fn(&mut web::ServiceConfig);
 
-/// The whole service: the stack around the routes, of which it knows nothing. The last `wrap` is the outermost: an
-/// answer passes the list from top to bottom.
+/// The whole service: the stack around the routes, of which it knows nothing.
 pub fn app(
     state: web::Data<State>,
     routes: Routes,
@@ -59,20 +58,12 @@ pub fn app(
     >,
 > {
     let limit = state.config.max_body_bytes;
+    let shared = state.clone();
     App::new()
         .app_data(state)
         .app_data(web::PayloadConfig::new(limit))
         .app_data(web::JsonConfig::default().limit(limit).error_handler(problem::json_error))
         .configure(routes)
         .default_service(web::to(problem::not_found))
-        .wrap(from_fn(middleware::body_limit))
-        .wrap(from_fn(middleware::auth))
-        .wrap(from_fn(middleware::rate_limit))
-        .wrap(from_fn(middleware::cors))
-        .wrap(from_fn(middleware::trusted_hosts))
-        .wrap(from_fn(middleware::problems))
-        .wrap(from_fn(middleware::security_headers))
-        .wrap(from_fn(middleware::last_answer))
-        .wrap(from_fn(middleware::request_log))
-        .wrap(from_fn(middleware::api_prefix))
+        .wrap(from_fn(move |req, next| middleware::stack(shared.clone(), req, next)))
 }

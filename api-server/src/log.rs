@@ -1,12 +1,16 @@
 //! What may be logged. Below info, other crates write whole requests and answers: the header with Vault's token, the
 //! body with the values. So their debug lines stay out, whatever `RUST_LOG` asks for.
 
+mod line;
+
 use std::{error::Error, fmt::Write as _};
 
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::{
     EnvFilter, Registry, filter::filter_fn, fmt::MakeWriter, layer::SubscriberExt as _,
 };
+
+use self::line::Line;
 
 /// actix logs every broken request as an error; ours is one line in the access log. Vault's clients log each error once
 /// per layer; ours is one line of the target `secrets`.
@@ -22,7 +26,7 @@ where
 {
     let asked = filter.filter(|text| !text.is_empty()).and_then(|text| text.parse().ok());
     let asked = asked.unwrap_or_else(|| EnvFilter::new(FILTER));
-    let lines = tracing_subscriber::fmt::layer::<Registry>().json().flatten_event(true).with_writer(writer);
+    let lines = tracing_subscriber::fmt::layer::<Registry>().event_format(Line).with_writer(writer);
     // Filters of the whole, not of the layer: one of the layer lost all that follows on a thread where a crate asks
     // whether a line would be written (sqlx does) and then writes none.
     tracing_subscriber::registry().with(lines).with(asked).with(filter_fn(may_show))
@@ -49,7 +53,7 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::{
         io::{self, Write},
         sync::{Arc, Mutex},
@@ -58,7 +62,13 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
+    pub struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Lines {
+        pub fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
 
     impl Write for Lines {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -70,12 +80,11 @@ mod tests {
         }
     }
 
-    fn written(filter: &str, log: impl FnOnce()) -> String {
+    pub fn written(filter: &str, log: impl FnOnce()) -> String {
         let lines = Lines::default();
         let sink = lines.clone();
         tracing::subscriber::with_default(subscriber(Some(filter), move || sink.clone()), log);
-        let bytes = lines.0.lock().unwrap().clone();
-        String::from_utf8(bytes).unwrap()
+        lines.text()
     }
 
     #[test]

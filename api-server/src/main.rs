@@ -15,6 +15,10 @@ use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+/// An answer is some thirty small allocations, and the allocator of the image's musl takes a lock for each.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const HELP: &str = "\
 Examples:
   ENVIRONMENT=development API_BIND=127.0.0.1:8080 api-server

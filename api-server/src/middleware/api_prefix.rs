@@ -2,24 +2,17 @@
 //! the path, so that limits, routes and metrics know one path only.
 
 use actix_web::{
-    Error,
-    body::MessageBody,
-    dev::{ServiceRequest, ServiceResponse},
+    dev::ServiceRequest,
     http::uri::{PathAndQuery, Uri},
-    middleware::Next,
 };
 
 const PREFIX: &str = "/api/";
 
-pub async fn api_prefix(
-    mut req: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<impl MessageBody>, Error> {
+pub fn cut_off(req: &mut ServiceRequest) {
     if let Some(uri) = without_prefix(req.uri()) {
         req.match_info_mut().get_mut().update(&uri);
         req.head_mut().uri = uri;
     }
-    next.call(req).await
 }
 
 fn without_prefix(uri: &Uri) -> Option<Uri> {

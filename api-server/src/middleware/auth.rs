@@ -4,18 +4,15 @@
 use std::time::SystemTime;
 
 use actix_web::{
-    Error, HttpMessage as _, HttpResponse,
-    body::{BoxBody, MessageBody},
-    dev::{ServiceRequest, ServiceResponse},
+    HttpMessage as _, HttpResponse,
+    dev::ServiceRequest,
     http::{
         Method, StatusCode,
         header::{self, HeaderMap, HeaderValue},
     },
-    middleware::Next,
-    web::Data,
 };
 
-use crate::{auth::Subject, jwt::Refusal, problem, state::State};
+use crate::{auth::Subject, jwt::Refusal, policy::Compiled, problem, state::State};
 
 /// RFC 6750 3.1: who has sent nothing is told no error.
 const NO_TOKEN: HeaderValue = HeaderValue::from_static("Bearer realm=\"api\"");
@@ -31,33 +28,27 @@ enum Denied {
     Role,
 }
 
-pub async fn auth(
-    state: Data<State>,
-    req: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<BoxBody>, Error> {
-    let verdict = judge(&state, &req).await;
-    match verdict {
-        Some(Ok(subject)) => {
+/// Handlers find who asks as a [`Subject`].
+pub async fn refuse(state: &State, policy: &Compiled, req: &ServiceRequest) -> Option<HttpResponse> {
+    match judge(state, policy, req).await? {
+        Ok(subject) => {
             state.metrics.authenticated("ok");
             req.extensions_mut().insert(subject);
+            None
         }
-        Some(Err(denied)) => {
+        Err(denied) => {
             state.metrics.authenticated(denied.as_str());
             tracing::debug!(reason = denied.as_str(), "request not authenticated");
-            return Ok(req.into_response(denied.answer()));
+            Some(denied.answer())
         }
-        None => {}
     }
-    next.call(req).await.map(ServiceResponse::map_into_boxed_body)
 }
 
 /// Nothing where the request needs no token.
-async fn judge(state: &State, req: &ServiceRequest) -> Option<Result<Subject, Denied>> {
+async fn judge(state: &State, policy: &Compiled, req: &ServiceRequest) -> Option<Result<Subject, Denied>> {
     if is_preflight(req) {
         return None;
     }
-    let policy = state.policy();
     let roles = policy.auth.needed(req.method(), req.match_info().as_str())?;
     let token = match bearer(req.headers()) {
         Ok(Some(token)) => token,
@@ -117,7 +108,7 @@ impl Denied {
 mod tests {
     use actix_web::{
         test::{self, TestRequest},
-        web,
+        web::{self, Data},
     };
     use clap::Parser;
     use uuid::Uuid;

@@ -2,56 +2,44 @@
 //! echoed otherwise; a request of another origin is served as any other client's, but no page can read what it says.
 
 use actix_web::{
-    Error, HttpResponse,
-    body::{BoxBody, MessageBody},
-    dev::{ServiceRequest, ServiceResponse},
-    http::{Method, StatusCode, header, header::HeaderValue},
-    middleware::Next,
-    web::Data,
+    HttpResponse,
+    dev::ServiceRequest,
+    http::{
+        Method, StatusCode,
+        header::{self, HeaderMap, HeaderValue},
+    },
 };
 
-use crate::{policy::CorsSet, problem, state::State};
+use crate::{policy::CorsSet, problem};
 
-pub async fn cors(
-    state: Data<State>,
-    req: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<BoxBody>, Error> {
-    let policy = state.policy();
-    let Some(cors) = &policy.cors else {
-        return next.call(req).await.map(ServiceResponse::map_into_boxed_body);
-    };
-    let origin = req.headers().get(header::ORIGIN).cloned();
-    let method = req.headers().get(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = match (&origin, method) {
-        (Some(origin), Some(method)) if req.method() == Method::OPTIONS => {
-            let answer = preflight(cors, &req, origin, method);
-            req.into_response(answer)
-        }
-        _ => next.call(req).await?.map_into_boxed_body(),
-    };
-    let headers = response.headers_mut();
+pub fn origin(req: &ServiceRequest) -> Option<HeaderValue> {
+    req.headers().get(header::ORIGIN).cloned()
+}
+
+/// Lets pages of an allowed origin read the answer.
+pub fn allow(cors: &CorsSet, origin: Option<HeaderValue>, headers: &mut HeaderMap) {
     // Caches must not give one origin's answer to another.
     headers.append(header::VARY, HeaderValue::from_static("Origin"));
     if let Some(origin) = origin.filter(|origin| cors.allows(origin)) {
         cors.apply(&origin, headers);
     }
-    Ok(response)
 }
 
-fn preflight(
-    cors: &CorsSet,
-    req: &ServiceRequest,
-    origin: &HeaderValue,
-    method: &HeaderValue,
-) -> HttpResponse {
+/// Answers a preflight; nothing for every other request.
+pub fn preflight(cors: &CorsSet, req: &ServiceRequest) -> Option<HttpResponse> {
+    let origin = req.headers().get(header::ORIGIN)?;
+    let method = req.headers().get(header::ACCESS_CONTROL_REQUEST_METHOD)?;
+    if req.method() != Method::OPTIONS {
+        return None;
+    }
     let headers = req.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS);
     if !cors.allows(origin) || !cors.allows_request(method, headers) {
-        return problem::respond(StatusCode::FORBIDDEN, "Pages of that origin may not make this request.");
+        let detail = "Pages of that origin may not make this request.";
+        return Some(problem::respond(StatusCode::FORBIDDEN, detail));
     }
     let mut response = HttpResponse::NoContent().finish();
     let vary = HeaderValue::from_static("Access-Control-Request-Method, Access-Control-Request-Headers");
     response.headers_mut().append(header::VARY, vary);
     cors.apply_preflight(response.headers_mut());
-    response
+    Some(response)
 }

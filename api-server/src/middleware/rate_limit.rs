@@ -1,56 +1,56 @@
-//! Counts the request against the policy's limits before anything else is spent on it, authentication included.
+//! Counts a request against the policy's limits, and says in its answer what is left.
+
+use std::net::IpAddr;
 
 use actix_web::{
-    Error, HttpMessage as _, HttpResponse,
-    body::{BoxBody, MessageBody},
-    dev::{ServiceRequest, ServiceResponse},
+    HttpResponse,
+    dev::ServiceRequest,
     http::{
         StatusCode,
         header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
     },
-    middleware::Next,
-    web::Data,
 };
 
-use super::{is_probe, request_log::ClientAddress};
+use super::is_probe;
 use crate::{
     limiter::{Closed, Verdict},
     metrics::Limited,
+    policy::Compiled,
     problem,
     state::State,
 };
 
-pub async fn rate_limit(
-    state: Data<State>,
-    req: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<BoxBody>, Error> {
-    let client = req.extensions().get::<ClientAddress>().copied();
-    let policy = state.policy();
+const X_RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const X_RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const X_RATELIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+/// Nothing where no limit counts it; the error is the answer where it cannot be counted and must be.
+pub async fn count<'a>(
+    state: &State,
+    policy: &'a Compiled,
+    req: &ServiceRequest,
+    client: Option<IpAddr>,
+) -> Result<Option<Verdict<'a>>, HttpResponse> {
     // Kubelet and Prometheus are never told to come later.
-    let turn = client.filter(|_| !is_probe(req.path())).and_then(|ClientAddress(client)| {
-        policy.limiter.turn(req.method(), req.match_info().as_str(), client)
-    });
-    let Some(turn) = turn else {
-        return next.call(req).await.map(ServiceResponse::map_into_boxed_body);
-    };
-    let verdict = match turn.take(&state.redis, state.uptime()).await {
-        Ok(verdict) => verdict,
-        Err(closed) => {
-            state.metrics.limited(closed.rule, Limited::Closed);
-            return Ok(req.into_response(close(&closed)));
-        }
-    };
+    let client = client.filter(|_| !is_probe(req.path()));
+    let turn = client.and_then(|client| policy.limiter.turn(req.method(), req.match_info().as_str(), client));
+    let Some(turn) = turn else { return Ok(None) };
+    let verdict = turn.take(&state.redis, state.uptime()).await.map_err(|closed| {
+        state.metrics.limited(closed.rule, Limited::Closed);
+        close(&closed)
+    })?;
     state.metrics.limited(verdict.rule, if verdict.allowed { Limited::Allowed } else { Limited::Denied });
-    let mut response = if verdict.allowed {
-        next.call(req).await?.map_into_boxed_body()
-    } else {
-        let detail =
-            "Too many requests of this client; Retry-After says in how many seconds the next one passes.";
-        req.into_response(problem::respond(StatusCode::TOO_MANY_REQUESTS, detail))
-    };
-    say(&verdict, response.headers_mut());
-    Ok(response)
+    Ok(Some(verdict))
+}
+
+/// The answer to a request that was one too many.
+pub fn refuse(verdict: Option<&Verdict<'_>>) -> Option<HttpResponse> {
+    let detail =
+        "Too many requests of this client; Retry-After says in how many seconds the next one passes.";
+    let denied = verdict.is_some_and(|verdict| !verdict.allowed);
+    denied.then(|| problem::respond(StatusCode::TOO_MANY_REQUESTS, detail))
 }
 
 /// Guessing passwords without a count is worth more to an attacker than the outage costs.
@@ -63,16 +63,14 @@ fn close(closed: &Closed<'_>) -> HttpResponse {
 }
 
 /// The widespread names, and those of draft-ietf-httpapi-ratelimit-headers.
-fn say(verdict: &Verdict<'_>, headers: &mut HeaderMap) {
-    let mut set =
-        |name: &'static str, value: HeaderValue| headers.insert(HeaderName::from_static(name), value);
-    set("x-ratelimit-limit", verdict.limit.into());
-    set("x-ratelimit-remaining", verdict.remaining.into());
-    set("x-ratelimit-reset", verdict.reset.into());
-    set("ratelimit-policy", verdict.policy.clone());
+pub fn say(verdict: &Verdict<'_>, headers: &mut HeaderMap) {
+    headers.insert(X_RATELIMIT_LIMIT, verdict.limit.into());
+    headers.insert(X_RATELIMIT_REMAINING, verdict.remaining.into());
+    headers.insert(X_RATELIMIT_RESET, verdict.reset.into());
+    headers.insert(RATELIMIT_POLICY, verdict.policy.clone());
     let now = format!("\"{}\";r={};t={}", verdict.rule, verdict.remaining, verdict.reset);
     if let Ok(now) = HeaderValue::try_from(now) {
-        set("ratelimit", now);
+        headers.insert(RATELIMIT, now);
     }
     if !verdict.allowed {
         headers.insert(RETRY_AFTER, verdict.retry_after.max(1).into());

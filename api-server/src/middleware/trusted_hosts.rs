@@ -1,30 +1,21 @@
 //! Answers only for the policy's host names, so that a foreign Host never reaches a route or a link.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 use actix_web::{
-    Error,
-    body::{BoxBody, MessageBody},
-    dev::{ServiceRequest, ServiceResponse},
+    HttpResponse,
+    dev::ServiceRequest,
     http::{StatusCode, header, uri::Authority},
-    middleware::Next,
-    web::Data,
 };
 
 use super::is_probe;
-use crate::{problem, state::State};
+use crate::problem;
 
-pub async fn trusted_hosts(
-    state: Data<State>,
-    req: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<BoxBody>, Error> {
-    if is_probe(req.path()) || is_trusted(&req, &state.policy().policy.trusted_hosts) {
-        return next.call(req).await.map(ServiceResponse::map_into_boxed_body);
-    }
+pub fn refuse(trusted: &[String], req: &ServiceRequest) -> Option<HttpResponse> {
     let refusal =
-        problem::respond(StatusCode::MISDIRECTED_REQUEST, "This service does not answer for that host.");
-    Ok(req.into_response(refusal))
+        || problem::respond(StatusCode::MISDIRECTED_REQUEST, "This service does not answer for that host.");
+    let served = is_probe(req.path()) || is_trusted(req, trusted);
+    (!served).then(refusal)
 }
 
 /// The target's authority (absolute URI, HTTP/2) and the Host header must both be trusted where they exist, and one
@@ -40,19 +31,20 @@ fn is_trusted(req: &ServiceRequest, trusted: &[String]) -> bool {
 }
 
 fn matches(host: &str, trusted: &[String]) -> bool {
-    trusted.iter().any(|t| t == host)
+    trusted.iter().any(|t| t.eq_ignore_ascii_case(host))
 }
 
-/// The host in lower case without port and root dot; `None` for anything that is not `host` or `host:port`.
-fn host_of(text: &str) -> Option<String> {
+/// The host without port and root dot; `None` for anything that is not `host` or `host:port`.
+fn host_of(text: &str) -> Option<Cow<'_, str>> {
     if let Some(rest) = text.strip_prefix('[') {
         let (address, port) = rest.split_once(']')?;
         let port_ok = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
-        return address.parse::<IpAddr>().ok().filter(|ip| ip.is_ipv6() && port_ok).map(|ip| ip.to_string());
+        let address = address.parse::<IpAddr>().ok().filter(|ip| ip.is_ipv6() && port_ok);
+        return address.map(|ip| ip.to_string().into());
     }
     let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
     let host = host.strip_suffix('.').unwrap_or(host);
-    (!host.is_empty() && port.is_none_or(is_port)).then(|| host.to_ascii_lowercase())
+    (!host.is_empty() && port.is_none_or(is_port)).then(|| host.into())
 }
 
 fn is_port(text: &str) -> bool {
@@ -64,9 +56,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_read_without_port_case_and_root_dot() {
+    fn a_host_is_read_without_port_and_root_dot() {
         for (text, host) in [
-            ("Studio.Example", "studio.example"),
+            ("Studio.Example", "Studio.Example"),
             ("studio.example.:8443", "studio.example"),
             ("10.0.0.1:80", "10.0.0.1"),
             ("[FD00::1]:443", "fd00::1"),

@@ -1,0 +1,178 @@
+//! An event as a line of JSON. The library's own formatter hands each brace and each comma through its layers one by one:
+//! 24,000 instructions for a line of the access log, more than a third of the whole request.
+
+use std::fmt::{self, Debug, Write};
+
+use time::OffsetDateTime;
+use tracing::{
+    Event, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
+    registry::LookupSpan,
+};
+
+/// Time, level, the event's fields, target. Spans are left out: none of ours exist, and others' may hold secrets.
+pub struct Line;
+
+impl<S, N> FormatEvent<S, N> for Line
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let metadata = event.metadata();
+        let mut line = String::with_capacity(512);
+        line.push_str(r#"{"timestamp":""#);
+        push_time(&mut line, OffsetDateTime::now_utc());
+        line.push_str(r#"","level":""#);
+        line.push_str(metadata.level().as_str());
+        line.push('"');
+        event.record(&mut Fields(&mut line));
+        line.push_str(r#","target":""#);
+        push_escaped(&mut line, metadata.target());
+        line.push_str("\"}\n");
+        writer.write_str(&line)
+    }
+}
+
+struct Fields<'a>(&'a mut String);
+
+impl Fields<'_> {
+    fn push_name(&mut self, field: &Field) {
+        self.0.push_str(",\"");
+        self.0.push_str(field.name());
+        self.0.push_str("\":");
+    }
+
+    fn push_bare(&mut self, field: &Field, value: impl fmt::Display) {
+        self.push_name(field);
+        // Writing to a String cannot fail.
+        let _ = write!(self.0, "{value}");
+    }
+}
+
+impl Visit for Fields<'_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.push_name(field);
+        self.0.push('"');
+        push_escaped(self.0, value);
+        self.0.push('"');
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.push_name(field);
+        self.0.push('"');
+        let _ = write!(Escaped(self.0), "{value:?}");
+        self.0.push('"');
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.push_bare(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.push_bare(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.push_bare(field, value);
+    }
+}
+
+struct Escaped<'a>(&'a mut String);
+
+impl Write for Escaped<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        push_escaped(self.0, text);
+        Ok(())
+    }
+}
+
+/// RFC 8259 7: quotes, backslashes and control characters. All of them are ASCII, so each stands between characters.
+fn push_escaped(line: &mut String, text: &str) {
+    let mut from = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        if byte >= b' ' && byte != b'"' && byte != b'\\' {
+            continue;
+        }
+        line.push_str(&text[from..at]);
+        let _ = write!(line, "\\u{byte:04x}");
+        from = at + 1;
+    }
+    line.push_str(&text[from..]);
+}
+
+/// RFC 3339 in UTC with microseconds.
+fn push_time(line: &mut String, now: OffsetDateTime) {
+    push_digits(line, now.year().unsigned_abs(), 4);
+    for (sign, number) in [
+        ('-', u8::from(now.month())),
+        ('-', now.day()),
+        ('T', now.hour()),
+        (':', now.minute()),
+        (':', now.second()),
+    ] {
+        line.push(sign);
+        push_digits(line, number.into(), 2);
+    }
+    line.push('.');
+    push_digits(line, now.microsecond(), 6);
+    line.push('Z');
+}
+
+fn push_digits(line: &mut String, number: u32, count: u32) {
+    let digits = (0..count).rev().map(|place| char::from_digit(number / 10_u32.pow(place) % 10, 10));
+    line.extend(digits.flatten());
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::log::tests::{Lines, written};
+
+    /// The line, and what the library's own formatter makes of the same event.
+    fn both(log: impl Fn()) -> [Value; 2] {
+        let lines = Lines::default();
+        let sink = lines.clone();
+        let theirs = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || sink.clone());
+        tracing::subscriber::with_default(theirs.finish(), &log);
+        [written("info", &log), lines.text()].map(|text| {
+            let mut line: Value = serde_json::from_str(&text).unwrap();
+            let timestamp = line.as_object_mut().unwrap().remove("timestamp").unwrap();
+            assert_eq!(timestamp.as_str().unwrap().len(), "2026-01-02T03:04:05.678901Z".len());
+            line
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_line_says_what_the_librarys_own_says(text: String, number: u64, below: i64) {
+            let [ours, theirs] = both(|| {
+                tracing::warn!(
+                    text, number, below, yes = true, short = 404_u16, debug = ?text, shown = %text,
+                    none = None::<&str>, some = Some(&*text), "{text}"
+                );
+            });
+            prop_assert_eq!(&ours["text"], &text);
+            prop_assert_eq!(ours, theirs);
+        }
+    }
+
+    #[test]
+    fn the_time_is_rfc_3339_with_microseconds() {
+        let mut line = String::new();
+        push_time(&mut line, datetime!(2026-01-02 03:04:05.000_670 UTC));
+        assert_eq!(line, "2026-01-02T03:04:05.000670Z");
+    }
+}
