@@ -81,7 +81,8 @@ def sslyze():
     bad = [Finding(rule, "TLS", HOST, why) for rule, why in re.findall(r"^ +\* (\w+): (.+)", verdict, re.MULTILINE)]
     if "FAILED - Not compliant" in verdict and not bad:
         sys.exit(f"sslyze names no reason: {verdict}")
-    return f"{len(re.findall(r'^ \* ', text, re.MULTILINE))} scans", bad
+    scans = re.findall(r"^ \* ", text, re.MULTILINE)
+    return f"{len(scans)} scans", bad
 
 
 def testssl():
