@@ -130,8 +130,9 @@ def main():
     intro = [
         "# What independent tools say about the api-server",
         "",
-        f"Commit `{commit('api-server', 'hack')}`, command `make judge`: `api-server/openapi.json`, and the api-server with TLS from "
-        "a test authority, as production runs it. Why a finding stays is written in [decisions.md](../decisions.md).",
+        f"Commit `{commit('api-server', 'hack')}`, command `make judge`: `api-server/openapi.json`, and the api-server "
+        "with TLS from a test authority, as production runs it. Why a finding stays is written in "
+        "[decisions.md](../decisions.md).",
     ]
     with server():
         report(JUDGES, EVIDENCE, intro, "looked at")
