@@ -24,8 +24,9 @@ bench: ## Measure what services cost; writes docs/benchmarks.md.
 bench-api: ## Measure what the api-server costs; writes docs/benchmarks/api.md.
 	@hack/bench-api.sh
 
-judge: ## Let independent tools read the manifests; writes docs/evidence/judge.md.
+judge: ## Let independent tools judge manifests and api-server; writes docs/evidence/judge*.md.
 	@hack/judge.sh
+	@hack/judge-api.sh
 
 manifests: ## Write everything that is generated: CRDs, golden files, chart copies, charts/install.yaml.
 	UPDATE=1 cargo test --quiet -p crds -p render

@@ -1,47 +1,24 @@
 """Runs the judges over a folder of manifests and compares their findings with docs/decisions.md. It installs nothing."""
 
-import fnmatch
 import json
 import pathlib
-import re
-import subprocess
 import sys
-from typing import NamedTuple
 
 import yaml
+
+from judging import Finding, commit, parsed, report, run
 
 TOOLS, MANIFESTS = (pathlib.Path(argument) for argument in sys.argv[1:3])
 VENV = pathlib.Path(f"{TOOLS}.venv")
 FILES = sorted(MANIFESTS.glob("*.yaml"))
-DECISIONS = pathlib.Path("docs/decisions.md")
 EVIDENCE = pathlib.Path("docs/evidence/judge.md")
 EXAMPLES = sorted(pathlib.Path("examples").glob("*.yaml"))
 
 
-class Finding(NamedTuple):
-    """What a judge says about one object."""
-
-    rule: str
-    file: str
-    object: str
-    text: str
-
-    @property
-    def where(self):
-        """The file as docs/decisions.md names it."""
-        name = pathlib.Path(self.file).name
-        return "operator" if name in ("chart.yaml", "install.yaml") else f"examples/{name}"
-
-
-def run(*command):
-    return subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
-
-
-def parsed(command, result):
-    try:
-        return json.loads(result.stdout)
-    except json.JSONDecodeError:
-        sys.exit(f"{command} gave no JSON: {result.stdout[:2000]}{result.stderr[:2000]}")
+def where(file):
+    """The file as docs/decisions.md names it."""
+    name = pathlib.Path(file).name
+    return "operator" if name in ("chart.yaml", "install.yaml") else f"examples/{name}"
 
 
 def close(schema):
@@ -73,7 +50,7 @@ def kubeconform():
     result = run(TOOLS / "kubeconform", "-strict", "-output", "json", "-verbose", "-schema-location", location, *FILES, *EXAMPLES)
     resources = parsed("kubeconform", result)["resources"]
     bad = [
-        Finding("schema", r["filename"], f"{r['kind']}/{r['name']}", r["msg"].replace(str(TOOLS), ""))
+        Finding("schema", where(r["filename"]), f"{r['kind']}/{r['name']}", r["msg"].replace(str(TOOLS), ""))
         for r in resources
         if r["status"] != "statusValid"
     ]
@@ -90,64 +67,34 @@ def kube_score():
             for check in checks:
                 if check["grade"] < 10:
                     text = "; ".join(comment["summary"] for comment in check["comments"] or [])
-                    bad.append(Finding(check["check"]["id"], path, scored["object_name"], text))
+                    bad.append(Finding(check["check"]["id"], where(path), scored["object_name"], text))
     return count, bad
 
 
 def checkov():
     options = ["--framework", "kubernetes", "-o", "json", "--quiet", "--compact", "--skip-download"]
     report = parsed("checkov", run(VENV / "bin/checkov", "-d", MANIFESTS, *options))
-    bad = [Finding(f["check_id"], f["file_path"], f["resource"], f["check_name"]) for f in report["results"]["failed_checks"]]
+    bad = [Finding(f["check_id"], where(f["file_path"]), f["resource"], f["check_name"]) for f in report["results"]["failed_checks"]]
     return report["summary"]["passed"] + len(bad), bad
 
 
 def helm_lint():
     result = run("helm", "lint", "--strict", "charts/hardened-operator")
-    bad = [] if result.returncode == 0 else [Finding("lint", "chart.yaml", "chart", result.stdout)]
+    bad = [] if result.returncode == 0 else [Finding("lint", "operator", "chart", result.stdout)]
     return 1, bad
-
-
-def explanations():
-    """(rule, where) of the rows in the table of docs/decisions.md; where may hold a `*`."""
-    rows = re.findall(r"^\| [^|]+ \| `([^`]+)` \| ([^|]+?) \|", DECISIONS.read_text(), re.MULTILINE)
-    return {(rule, where) for rule, places in rows for where in places.split(", ")}
 
 
 def main():
     write_own_schemas()
-    explained = explanations()
-    commit = run("git", "rev-parse", "--short=12", "HEAD").stdout.strip()
-    if run("git", "status", "--porcelain", "--", "charts", "cli", "crds", "examples", "hack", "render").stdout:
-        commit += " with changes"
-    lines = [
+    intro = [
         "# What independent tools say about the manifests",
         "",
-        f"Commit `{commit}`, command `make judge`, {len(FILES)} files of manifests: the chart, charts/install.yaml and "
+        f"Commit `{commit('charts', 'cli', 'crds', 'examples', 'hack', 'render')}`, command `make judge`, "
+        f"{len(FILES)} files of manifests: the chart, charts/install.yaml and "
         "every example rendered by `kubectl hardened render`. Why a finding stays is written in "
         "[decisions.md](../decisions.md).",
-        "",
-        "| judge | checks | findings | not explained |",
-        "|---|---|---|---|",
     ]
-    details, missing, used = [], 0, set()
-    for name, judge in JUDGES.items():
-        checks, findings = judge()
-        if checks == 0:
-            sys.exit(f"{name} checked nothing")
-        matches = [[e for e in explained if e[0] == f.rule and fnmatch.fnmatch(f.where, e[1])] for f in findings]
-        open_ones = [match for match in matches if not match]
-        missing += len(open_ones)
-        lines.append(f"| {name} | {checks} | {len(findings)} | {len(open_ones)} |")
-        used |= {entry for match in matches for entry in match}
-        details += [f"- {name} `{f.rule}` {f.where}, {f.object}: {f.text}" for f in sorted(set(findings))]
-    lines += ["", "## Findings", "", *(details or ["None."])]
-    EVIDENCE.parent.mkdir(parents=True, exist_ok=True)
-    EVIDENCE.write_text("\n".join(lines) + "\n")
-    print("\n".join(lines[4:]))
-    if missing:
-        sys.exit(f"{missing} findings are not explained in {DECISIONS}")
-    if stale := explained - used:
-        sys.exit(f"{DECISIONS} explains what no judge finds any more: {sorted(stale)}")
+    report(JUDGES, EVIDENCE, intro)
 
 
 JUDGES = {

@@ -24,6 +24,7 @@ install_tools() {
 }
 
 step "tools"
+tests/install-debian.sh judge
 [[ -d $tools ]] || install_tools
 quietly "building the testbed and the plugin" cargo build --locked -p testbed -p cli
 target/debug/testbed build
@@ -40,4 +41,4 @@ for example in examples/*.yaml; do
 done
 
 step "judges"
-"$tools.venv/bin/python" hack/judge.py "$tools" "$out"
+"$tools.venv/bin/python" -B hack/judge.py "$tools" "$out"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages that the testbed needs and that are missing; calls apt-get only then. With the argument
-# `bench` also those of `make bench-api`.
+# `bench` also those of `make bench-api`, with `judge` those of `make judge`.
 # Services that come with them are not started. Run it as root, or as a user who may use sudo.
 set -eu
 
@@ -21,6 +21,12 @@ if [ "${1:-}" = bench ]; then
     need wrk /usr/bin/wrk
     need nginx-light /usr/sbin/nginx
     need libnginx-mod-http-headers-more-filter /usr/lib/nginx/modules/ngx_http_headers_more_filter_module.so
+fi
+if [ "${1:-}" = judge ]; then
+    need testssl.sh /usr/bin/testssl
+    command -v npm >/dev/null || missing="$missing nodejs npm"
+fi
+if [ -n "${1:-}" ]; then
     need openssl /usr/bin/openssl
     python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
 fi

@@ -92,7 +92,8 @@ fn invalid<E: std::fmt::Display>(error: &serde_path_to_error::Error<E>) -> Failu
         _ => text.to_owned(),
     };
     let field = if path == "." { String::new() } else { format!("{path}: ") };
-    Failure::Invalid(format!("{field}{text}").chars().take(LONGEST).collect())
+    // The name of an unknown field is the client's own text too.
+    Failure::Invalid(format!("{field}{text}").chars().filter(|c| !c.is_control()).take(LONGEST).collect())
 }
 
 fn checked<T: Validate<Context = ()>>(value: T) -> Result<T, Failure> {
@@ -154,6 +155,7 @@ mod tests {
             assert!(message(body).contains(expected), "{body}: {}", message(body));
         }
         assert!(message(r#"{"name": "anna", "age": 1, "other": 2}"#).contains("unknown field `other`"));
+        assert!(message(r#"{"o\u001bt\nher": 2}"#).contains("unknown field `other`"));
     }
 
     #[test]

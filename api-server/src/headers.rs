@@ -45,7 +45,7 @@ impl HeaderSet {
             fixed: FIXED
                 .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
                 .into(),
-            cache_control: HeaderValue::from_static("no-store"),
+            cache_control: HeaderValue::from_static("no-store, max-age=0"),
             csp: cut(content_security_policy(headers.preset)),
         };
         for (name, value) in &headers.overrides {

@@ -30,7 +30,9 @@ const ERRORS: [(&str, &str); 11] = [
 #[openapi(
     info(
         title = "api-server",
-        description = "Videos, and what is done with them later. Every error is a problem (RFC 9457).",
+        description = "Videos, and what is done with them later. Every error is a problem (RFC 9457). Beside `RateLimit` and \
+                       `RateLimit-Policy` an answer has the same numbers as `X-RateLimit-Limit`, `X-RateLimit-Remaining` and \
+                       `X-RateLimit-Reset`.",
         contact(name = "HardenedService", url = "https://hardened.dev"),
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
@@ -54,7 +56,13 @@ struct Bearer;
 
 impl Modify for Bearer {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("JWT")
+            .description(Some(
+                "An access token; checked as RFC8725 asks: algorithm and issuer belong to the key",
+            ))
+            .build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
     }
@@ -63,42 +71,84 @@ impl Modify for Bearer {
 /// The document.
 pub fn document() -> Value {
     let mut document = serde_json::to_value(Document::openapi()).unwrap_or_default();
+    document["servers"] = json!([{
+        "url": "/",
+        "description": "The service itself, in development, staging and production",
+        "x-internal": false,
+    }]);
+    document["components"]["headers"] = headers();
     document["components"]["responses"] = ERRORS.iter().map(|(status, text)| error(status, text)).collect();
+    // utoipa knows no bounds of the keys of a map.
+    let backends = &mut document["components"]["schemas"]["Checks"]["properties"]["secrets"];
+    backends["propertyNames"] = json!({ "enum": ["environment", "files", "vault", "aws", "azure"] });
+    backends["additionalProperties"] = json!({ "type": "string", "enum": ["ok", "failing"] });
     if let Some(paths) = document["paths"].as_object_mut() {
         for (path, item) in paths {
             for operation in item.as_object_mut().into_iter().flat_map(Map::values_mut) {
+                add_headers(path, operation);
                 add_errors(path, operation);
             }
         }
     }
+    bound(&mut document);
     document
+}
+
+/// Headers that answers share. None is required: no limit may count the request, and the caller may be of no other origin.
+fn headers() -> Value {
+    let header = |text: &str, schema: Value| json!({ "description": text, "schema": schema });
+    let text =
+        |longest: u32, pattern: &str| json!({ "type": "string", "maxLength": longest, "pattern": pattern });
+    let seconds = json!({ "type": "integer", "format": "int32", "minimum": 1, "maximum": 86_400 });
+    let origin = "The caller's origin, where the policy names it";
+    let now =
+        "Requests that would pass now, and seconds until all would (draft-ietf-httpapi-ratelimit-headers)";
+    let policy = "Requests of a period, and its seconds (draft-ietf-httpapi-ratelimit-headers)";
+    json!({
+        "Access-Control-Allow-Origin": header(origin, text(300, "^https?://")),
+        "Location": header("The path of what was made", text(64, "^/[a-z]+/[0-9a-f-]{36}$")),
+        "RateLimit": header(now, text(80, r#"^"[A-Za-z0-9-]+";r=[0-9]+;t=[0-9]+$"#)),
+        "RateLimit-Policy": header(policy, text(80, r#"^"[A-Za-z0-9-]+";q=[0-9]+;w=[0-9]+$"#)),
+        "Retry-After": header("Seconds until a request may pass", seconds),
+        "WWW-Authenticate": header("RFC 6750", text(64, r#"^Bearer realm="api"(, error="invalid_token")?$"#)),
+    })
+}
+
+fn add_header(response: &mut Value, name: &str) {
+    response["headers"][name] = json!({ "$ref": format!("#/components/headers/{name}") });
 }
 
 fn error(status: &str, text: &str) -> (String, Value) {
     let schema = json!({ "$ref": "#/components/schemas/Problem" });
     let mut response = json!({ "description": text, "content": { MEDIA_TYPE: { "schema": schema } } });
-    let seconds = json!({ "description": "Seconds until a request may pass", "schema": { "type": "integer", "minimum": 1 } });
-    if status == "429" {
-        let number =
-            |text: &str| json!({ "description": text, "schema": { "type": "integer", "minimum": 0 } });
-        let words = |text: &str| json!({ "description": text, "schema": { "type": "string" } });
-        response["headers"] = json!({
-            "Retry-After": seconds,
-            "RateLimit": words("draft-ietf-httpapi-ratelimit-headers"),
-            "RateLimit-Policy": words("draft-ietf-httpapi-ratelimit-headers"),
-            "X-RateLimit-Limit": number("Requests of a period"),
-            "X-RateLimit-Remaining": number("Requests that would pass now"),
-            "X-RateLimit-Reset": number("Seconds until all would pass"),
-        });
-    }
-    if status == "503" {
-        response["headers"] = json!({ "Retry-After": seconds });
-    }
-    if status == "401" {
-        let challenge = json!({ "description": "RFC 6750", "schema": { "type": "string" } });
-        response["headers"] = json!({ "WWW-Authenticate": challenge });
+    let more = match status {
+        "401" => "WWW-Authenticate",
+        "429" | "503" => "Retry-After",
+        _ => "RateLimit",
+    };
+    for name in ["Access-Control-Allow-Origin", "RateLimit", "RateLimit-Policy", more] {
+        add_header(&mut response, name);
     }
     (status.to_owned(), response)
+}
+
+/// Kubelet and Prometheus are never told to come later.
+fn is_probe(path: &str) -> bool {
+    ["/health", "/livez", "/readyz"].contains(&path)
+}
+
+/// The headers of an operation's own answers.
+fn add_headers(path: &str, operation: &mut Value) {
+    for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
+        add_header(response, "Access-Control-Allow-Origin");
+        if !is_probe(path) {
+            add_header(response, "RateLimit");
+            add_header(response, "RateLimit-Policy");
+        }
+        if ["201", "202"].contains(&status.as_str()) {
+            add_header(response, "Location");
+        }
+    }
 }
 
 /// The errors that an operation can have.
@@ -106,14 +156,13 @@ fn add_errors(path: &str, operation: &mut Value) {
     let has = |name: &str| operation.get(name).is_some();
     let (body, secured, named) = (has("requestBody"), has("security"), path.contains('{'));
     let token = secured || ["/login", "/token/refresh"].contains(&path);
-    let probe = ["/health", "/livez"].contains(&path);
     let applies = |status: &str| match status {
         "401" => token,
         "403" => secured,
         "404" => named || body && secured,
         "408" | "413" | "415" => body,
         "409" => body && secured,
-        "429" => !probe && path != "/readyz",
+        "429" => !is_probe(path),
         "503" => token || path == "/readyz",
         _ => true,
     };
@@ -123,6 +172,25 @@ fn add_errors(path: &str, operation: &mut Value) {
     if !secured {
         // Said, so that nobody takes it for forgotten.
         operation["security"] = json!([]);
+    }
+}
+
+/// The longest text of each format.
+fn bound(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            let longest = match map.get("format").and_then(Value::as_str) {
+                Some("uuid") => Some(36),
+                Some("date-time") => Some(35),
+                _ => None,
+            };
+            if let Some(longest) = longest {
+                map.insert("maxLength".to_owned(), longest.into());
+            }
+            map.values_mut().for_each(bound);
+        }
+        Value::Array(list) => list.iter_mut().for_each(bound),
+        _ => {}
     }
 }
 

@@ -21,17 +21,20 @@ pub struct Detail(pub Cow<'static, str>);
 #[serde(rename_all = "camelCase")]
 pub struct Problem<'a> {
     /// A URI of the kind of error.
-    #[schema(format = "uri")]
+    #[schema(format = "uri", max_length = 128)]
     r#type: String,
     /// The kind of error in words.
+    #[schema(max_length = 64, pattern = "^[A-Za-z' -]+$")]
     title: &'static str,
     /// The status of the answer.
     #[schema(minimum = 400, maximum = 599)]
     status: u16,
     /// What is wrong with this request, and the fix.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 300, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     detail: Option<&'a str>,
     /// As in `X-Request-Id`; the log has it too.
+    #[schema(max_length = 64, pattern = "^[A-Za-z0-9-]+$")]
     request_id: &'a str,
 }
 

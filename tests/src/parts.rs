@@ -133,6 +133,11 @@ pub fn schemathesis() -> Result<Command> {
     Ok(command)
 }
 
+/// The folder with the AWS Secrets Manager for tests.
+pub fn moto() -> Result<PathBuf> {
+    python("moto[server,secretsmanager]==5.2.5")
+}
+
 /// A folder with a package of the Python index and what it needs.
 fn python(package: &str) -> Result<PathBuf> {
     let target = gobuild::cache()?.join(format!("python-{}", package.replace("==", "-")));

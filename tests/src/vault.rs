@@ -1,24 +1,15 @@
 //! A real Vault of one test's own: its core with the engines kv and database and the methods approle and kubernetes
 //! (tests/go/vault). Its storage is memory.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use anyhow::{Context as _, Result};
 use rustix::process::Signal;
-use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
 
 use crate::daemon::{self, Daemon};
-use crate::etcd::free_port;
+use crate::https::Https;
 use crate::parts;
-
-const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 /// A running server, unsealed; dropping it kills it.
 ///
@@ -31,9 +22,8 @@ pub struct Vault {
 
 /// How it is asked.
 struct Client {
-    port: u16,
+    https: Https,
     token: String,
-    tls: Arc<ClientConfig>,
 }
 
 /// What a program logs in with by approle.
@@ -49,21 +39,12 @@ impl Vault {
     pub fn start() -> Result<Self> {
         let program = parts::vault()?.join("vault");
         let mut daemon = Daemon::new("vault", program, None, Signal::TERM)?;
-        let (port, token) = (free_port()?, format!("root-{}", daemon::password()?));
-        let (key, mut authority) = (KeyPair::generate()?, CertificateParams::default());
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
-        let certificate = CertificateParams::new(["127.0.0.1".into(), "localhost".into()])?;
-        let certificate = certificate.signed_by(&key, &authority)?.pem();
-        daemon.write("ca.crt", &authority.pem())?;
-        let files = [
-            daemon.write("tls.crt", &certificate)?,
-            daemon.write("tls.key", &key.serialize_pem())?,
-            daemon.write("root-token", &token)?,
-        ];
+        let (https, [certificate, key]) = Https::create(&daemon)?;
+        let token = format!("root-{}", daemon::password()?);
+        let files = [certificate, key, daemon.write("root-token", &token)?];
         let [certificate, key, secret] = files.map(|file| file.display().to_string());
-        daemon.set_args(&[&format!("127.0.0.1:{port}"), &certificate, &key, &secret]);
-        let client = Client { port, token, tls: trust(&authority.pem())? };
+        daemon.set_args(&[&format!("127.0.0.1:{}", https.port()), &certificate, &key, &secret]);
+        let client = Client { https, token };
         let mut vault = Self { daemon, client };
         vault.start_again()?;
         Ok(vault)
@@ -71,7 +52,7 @@ impl Vault {
 
     /// Where clients reach it.
     pub fn address(&self) -> String {
-        format!("https://127.0.0.1:{}", self.client.port)
+        self.client.https.address()
     }
 
     /// The certificate of its authority, as PEM.
@@ -149,31 +130,10 @@ impl Vault {
 }
 
 impl Client {
-    /// HTTP/1.0, so that the answer ends with the connection.
     fn call(&self, method: &str, path: &str, body: &Value) -> Result<Value> {
-        let tcp = TcpStream::connect(("127.0.0.1", self.port))?;
-        tcp.set_read_timeout(Some(ANSWER_LIMIT))?;
-        let name = ServerName::try_from("localhost")?;
-        let mut stream = StreamOwned::new(ClientConnection::new(self.tls.clone(), name)?, tcp);
+        let token = format!("X-Vault-Token: {}\r\n", self.token);
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        let (token, length) = (&self.token, body.len());
-        write!(
-            stream,
-            "{method} /v1/{path} HTTP/1.0\r\nHost: localhost\r\nX-Vault-Token: {token}\r\nContent-Length: {length}\r\n\r\n{body}"
-        )?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").context("Vault's answer has no head")?;
-        let status: u16 = head.split(' ').nth(1).context("Vault's answer has no status")?.parse()?;
-        ensure!((200..300).contains(&status), "vault: {method} {path}: {status} {}", body.trim_end());
-        if body.is_empty() { Ok(Value::Null) } else { Ok(serde_json::from_str(body)?) }
+        let answer = self.https.call(method, &format!("/v1/{path}"), &token, &body).context("vault")?;
+        if answer.is_empty() { Ok(Value::Null) } else { Ok(serde_json::from_str(&answer)?) }
     }
-}
-
-fn trust(authority: &str) -> Result<Arc<ClientConfig>> {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(authority.as_bytes())?)?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
 }

@@ -60,8 +60,10 @@ pub struct Job {
     #[schema(value_type = Option<Object>)]
     pub result: Option<Value>,
     /// Why it failed.
+    #[schema(max_length = 300, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     pub error: Option<String>,
     /// How often it was tried.
+    #[schema(minimum = 0, maximum = 6)]
     pub attempts: i32,
     /// RFC 3339.
     #[serde(with = "time::serde::rfc3339")]

@@ -30,10 +30,16 @@ pub struct Video {
     /// The account that made it.
     pub owner: Uuid,
     /// 1 to 200 characters.
+    #[schema(max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     pub title: String,
     /// Up to 5,000 characters.
+    #[schema(
+        max_length = 5000,
+        pattern = "^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*$"
+    )]
     pub description: String,
     /// Where the file is; this service does not fetch it.
+    #[schema(max_length = 2000, pattern = "^https://")]
     pub url: String,
     /// Where it stands.
     pub status: Status,

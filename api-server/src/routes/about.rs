@@ -12,12 +12,16 @@ use crate::{config::Environment, state::State};
 /// The service.
 #[derive(Serialize, ToSchema)]
 pub struct About {
+    #[schema(max_length = 64, pattern = "^[a-z-]+$")]
     name: &'static str,
+    #[schema(max_length = 64, pattern = "^[0-9]+[.][0-9]+[.][0-9]+")]
     version: &'static str,
     environment: Environment,
 }
 
 /// What is served here
+///
+/// Name, version and environment. It says nothing of the host.
 #[utoipa::path(get, path = "/", tag = "service", responses((status = 200, description = "The service", body = About)))]
 pub async fn about(state: Data<State>) -> Json<About> {
     Json(About {

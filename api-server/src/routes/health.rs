@@ -18,6 +18,7 @@ use crate::{problem, state::State};
 /// Whether it is well.
 #[derive(Serialize, ToSchema)]
 pub struct Health {
+    #[schema(max_length = 2, pattern = "^ok$")]
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     checks: Option<Checks>,
@@ -25,27 +26,36 @@ pub struct Health {
 
 #[derive(Serialize, ToSchema)]
 struct Checks {
+    #[schema(max_length = 18, pattern = "^(ok|last good in force)$")]
     policy: &'static str,
+    #[schema(max_length = 18, pattern = "^(ok|last good in force)$")]
     certificate: &'static str,
     /// By backend. One that fails takes no replica out: its last good values are in force.
     secrets: BTreeMap<&'static str, &'static str>,
 }
 
 /// Whether the process answers
+///
+/// It asks nothing else, needs no token and is never limited.
 #[utoipa::path(get, path = "/health", tag = "service", responses((status = 200, description = "It does", body = Health)))]
 pub async fn health() -> Json<Health> {
     Json(Health { status: "ok", checks: None })
 }
 
 /// Whether the process answers, by the name that kubelet uses
+///
+/// The same as `/health`.
 #[utoipa::path(get, path = "/livez", tag = "service", responses((status = 200, description = "It does", body = Health)))]
 pub async fn live() -> Json<Health> {
     health().await
 }
 
 /// Whether requests may come
+///
+/// From SIGTERM on, and while the database does not answer, they may not. A refused file or a lost backend of secrets
+/// is told with `verbose`, and takes no replica out.
 #[utoipa::path(get, path = "/readyz", tag = "service",
-    params(("verbose" = Option<String>, Query, description = "Tell of each check")),
+    params(("verbose" = Option<serde_json::Value>, Query, description = "Tell of each check; any value")),
     responses((status = 200, description = "They may", body = Health)))]
 pub async fn ready(state: Data<State>, request: HttpRequest) -> HttpResponse {
     if state.draining() {

@@ -32,7 +32,7 @@ pub struct Transcribe {
     video_id: Uuid,
     /// The language that is spoken, two letters of ISO 639-1; the provider finds out where it is left out.
     #[garde(inner(custom(iso_639)))]
-    #[schema(pattern = "^[a-z]{2}$")]
+    #[schema(max_length = 2, pattern = "^[a-z]{2}$")]
     language: Option<String>,
 }
 
@@ -67,8 +67,10 @@ pub struct Schedule {
 }
 
 /// Transcribe a video
+///
+/// The provider fetches it; what comes out stands in the job.
 #[utoipa::path(post, path = "/transcribe", tag = "jobs", request_body = Transcribe, security(("bearer" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,128}$", description = "Two requests with one key make one job")),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 128, pattern = "^[!-~]*$", description = "Two requests with one key make one job")),
     responses((status = 202, description = "The job", body = Job)))]
 pub async fn transcribe(
     state: Data<State>,
@@ -84,8 +86,10 @@ pub async fn transcribe(
 }
 
 /// Analyze a video
+///
+/// The provider answers a question about it; the answer stands in the job.
 #[utoipa::path(post, path = "/analyze", tag = "jobs", request_body = Analyze, security(("bearer" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,128}$", description = "Two requests with one key make one job")),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 128, pattern = "^[!-~]*$", description = "Two requests with one key make one job")),
     responses((status = 202, description = "The job", body = Job)))]
 pub async fn analyze(
     state: Data<State>,
@@ -101,8 +105,10 @@ pub async fn analyze(
 }
 
 /// Publish a video later
+///
+/// The job sets its status to `published`.
 #[utoipa::path(post, path = "/schedule", tag = "jobs", request_body = Schedule, security(("bearer" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,128}$", description = "Two requests with one key make one job")),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 128, pattern = "^[!-~]*$", description = "Two requests with one key make one job")),
     responses((status = 202, description = "The job", body = Job)))]
 pub async fn schedule(
     state: Data<State>,
@@ -116,14 +122,18 @@ pub async fn schedule(
 }
 
 /// Read a job of one's own
-#[utoipa::path(get, path = "/jobs/{id}", tag = "jobs", security(("bearer" = [])),
+///
+/// An admin reads any.
+#[utoipa::path(get, path = "/jobs/{id}", tag = "jobs", operation_id = "readJob", security(("bearer" = [])),
     params(("id" = Uuid, Path, description = "The job")), responses((status = 200, description = "The job", body = Job)))]
 pub async fn read(state: Data<State>, subject: Subject, id: Path<Uuid>) -> Result<Json<Job>, Failure> {
     jobs::get(&state.pool()?, subject, *id).await?.map(Json).ok_or(NONE)
 }
 
-/// Remove a job of one's own; one that runs is given up
-#[utoipa::path(delete, path = "/jobs/{id}", tag = "jobs", security(("bearer" = [])),
+/// Remove a job of one's own
+///
+/// One that runs is given up. An admin removes any.
+#[utoipa::path(delete, path = "/jobs/{id}", tag = "jobs", operation_id = "deleteJob", security(("bearer" = [])),
     params(("id" = Uuid, Path, description = "The job")), responses((status = 204, description = "It is gone")))]
 pub async fn delete(state: Data<State>, subject: Subject, id: Path<Uuid>) -> Result<HttpResponse, Failure> {
     let gone = jobs::delete(&state.pool()?, subject, *id).await?;

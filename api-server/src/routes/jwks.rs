@@ -9,7 +9,9 @@ use actix_web::{
 use crate::state::State;
 
 /// The keys that sign access tokens
-#[utoipa::path(get, path = "/.well-known/jwks.json", tag = "tokens",
+///
+/// Public keys only, those of before a rotation too; they may be cached for 5 minutes.
+#[utoipa::path(get, path = "/.well-known/jwks.json", tag = "tokens", operation_id = "publishedKeys",
     responses((status = 200, description = "A JWK Set (RFC 7517)", body = Object, content_type = "application/jwk-set+json")))]
 pub async fn published(state: Data<State>) -> HttpResponse {
     HttpResponse::Ok()

@@ -38,7 +38,7 @@ pub struct Credentials {
 pub struct Refresh {
     /// As the last answer gave it. It is used up by this request, also when the answer is lost.
     #[garde(custom(up_to_128))]
-    #[schema(value_type = String, min_length = 1, max_length = 128)]
+    #[schema(value_type = String, min_length = 1, max_length = 128, format = Password)]
     refresh_token: SecretString,
 }
 
@@ -47,16 +47,22 @@ pub struct Refresh {
 #[serde(rename_all = "camelCase")]
 pub struct Tokens {
     /// A JWT for `Authorization: Bearer`.
+    #[schema(max_length = 8192, pattern = "^[A-Za-z0-9_-]+[.][A-Za-z0-9_-]+[.][A-Za-z0-9_-]+$")]
     access_token: String,
     /// Always `Bearer`.
+    #[schema(max_length = 6, pattern = "^Bearer$")]
     token_type: &'static str,
     /// Seconds until the access token ends.
+    #[schema(minimum = 60, maximum = 86_400)]
     expires_in: u64,
     /// For the next access token; used once.
+    #[schema(max_length = 64, pattern = "^[A-Za-z0-9_-]{64}$")]
     refresh_token: String,
 }
 
 /// Log in
+///
+/// An unknown address and a wrong password get the same answer after the same time.
 #[utoipa::path(post, path = "/login", tag = "tokens", request_body = Credentials,
     responses((status = 200, description = "The tokens", body = Tokens)))]
 pub async fn login(state: Data<State>, Body(body): Body<Credentials>) -> Result<Json<Tokens>, Failure> {
@@ -72,6 +78,8 @@ pub async fn login(state: Data<State>, Body(body): Body<Credentials>) -> Result<
 }
 
 /// Get the next tokens
+///
+/// A refresh token is used once. One that comes a second time revokes all that came from its login.
 #[utoipa::path(post, path = "/token/refresh", tag = "tokens", request_body = Refresh,
     responses((status = 200, description = "The next tokens", body = Tokens)))]
 pub async fn refresh(state: Data<State>, Body(body): Body<Refresh>) -> Result<Json<Tokens>, Failure> {

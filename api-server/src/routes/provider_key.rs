@@ -14,12 +14,14 @@ use crate::{auth::Subject, database::provider_keys, extract::Body, failure::Fail
 pub struct ProviderKey {
     /// As the provider gave it.
     #[garde(custom(visible))]
-    #[schema(value_type = String, pattern = "^[!-~]{8,512}$", format = Password)]
+    #[schema(value_type = String, min_length = 8, max_length = 512, pattern = "^[!-~]*$", format = Password)]
     key: SecretString,
 }
 
 /// Use an own key of the AI provider
-#[utoipa::path(put, path = "/provider-key", tag = "jobs", request_body = ProviderKey, security(("bearer" = [])),
+///
+/// It is kept encrypted, and nobody can read it.
+#[utoipa::path(put, path = "/provider-key", tag = "jobs", operation_id = "setProviderKey", request_body = ProviderKey, security(("bearer" = [])),
     responses((status = 204, description = "Jobs of this account use it from now on")))]
 pub async fn set(
     state: Data<State>,
@@ -31,7 +33,9 @@ pub async fn set(
 }
 
 /// Use the service's key again
-#[utoipa::path(delete, path = "/provider-key", tag = "jobs", security(("bearer" = [])),
+///
+/// The own key is removed.
+#[utoipa::path(delete, path = "/provider-key", tag = "jobs", operation_id = "removeProviderKey", security(("bearer" = [])),
     responses((status = 204, description = "Jobs of this account use the service's key")))]
 pub async fn remove(state: Data<State>, subject: Subject) -> Result<HttpResponse, Failure> {
     provider_keys::set(&state.pool()?, &*state.keys()?, subject.id, None).await?;

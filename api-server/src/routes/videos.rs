@@ -33,7 +33,7 @@ pub struct List {
     limit: Option<i64>,
     /// `next` of the page before.
     #[garde(length(max = 64))]
-    #[param(pattern = "^[A-Za-z0-9_-]{21}[AQgw]$")]
+    #[param(max_length = 22, pattern = "^[A-Za-z0-9_-]{21}[AQgw]$")]
     cursor: Option<String>,
     /// Only with this status.
     #[garde(skip)]
@@ -48,8 +48,10 @@ pub struct List {
 #[derive(Serialize, ToSchema)]
 pub struct Page {
     /// Newest first.
+    #[schema(max_items = 100)]
     items: Vec<Video>,
     /// The cursor of the next page; null on the last one.
+    #[schema(max_length = 22, pattern = "^[A-Za-z0-9_-]{22}$")]
     next: Option<String>,
 }
 
@@ -83,7 +85,9 @@ pub struct Write {
 }
 
 /// List videos
-#[utoipa::path(get, path = "/videos", tag = "videos", params(List), security(("bearer" = [])),
+///
+/// Everybody's, newest first, page by page.
+#[utoipa::path(get, path = "/videos", tag = "videos", operation_id = "listVideos", params(List), security(("bearer" = [])),
     responses((status = 200, description = "A page", body = Page)))]
 pub async fn list(state: Data<State>, Query(query): Query<List>) -> Result<Json<Page>, Failure> {
     let limit = query.limit.unwrap_or(PAGE);
@@ -99,8 +103,10 @@ pub async fn list(state: Data<State>, Query(query): Query<List>) -> Result<Json<
 }
 
 /// Make a video
-#[utoipa::path(post, path = "/videos", tag = "videos", request_body = Write, security(("bearer" = [])),
-    responses((status = 201, description = "The video", body = Video, headers(("Location" = String, description = "Its path")))))]
+///
+/// It belongs to the account that makes it.
+#[utoipa::path(post, path = "/videos", tag = "videos", operation_id = "createVideo", request_body = Write, security(("bearer" = [])),
+    responses((status = 201, description = "The video", body = Video)))]
 pub async fn create(
     state: Data<State>,
     subject: Subject,
@@ -112,14 +118,18 @@ pub async fn create(
 }
 
 /// Read a video
-#[utoipa::path(get, path = "/videos/{id}", tag = "videos", security(("bearer" = [])),
+///
+/// Anybody's.
+#[utoipa::path(get, path = "/videos/{id}", tag = "videos", operation_id = "readVideo", security(("bearer" = [])),
     params(("id" = Uuid, Path, description = "The video")), responses((status = 200, description = "The video", body = Video)))]
 pub async fn read(state: Data<State>, id: Path<Uuid>) -> Result<Json<Video>, Failure> {
     videos::get(&state.pool()?, *id).await?.map(Json).ok_or(NONE)
 }
 
 /// Replace a video
-#[utoipa::path(put, path = "/videos/{id}", tag = "videos", request_body = Write, security(("bearer" = [])),
+///
+/// An editor one of their own, an admin any.
+#[utoipa::path(put, path = "/videos/{id}", tag = "videos", operation_id = "replaceVideo", request_body = Write, security(("bearer" = [])),
     params(("id" = Uuid, Path, description = "The video; an editor's own")),
     responses((status = 200, description = "The video", body = Video)))]
 pub async fn replace(
@@ -131,8 +141,10 @@ pub async fn replace(
     videos::replace(&state.pool()?, subject, *id, &body.into()).await?.map(Json).ok_or(NONE)
 }
 
-/// Remove a video with its jobs
-#[utoipa::path(delete, path = "/videos/{id}", tag = "videos", security(("bearer" = [])),
+/// Remove a video
+///
+/// Its jobs go with it.
+#[utoipa::path(delete, path = "/videos/{id}", tag = "videos", operation_id = "deleteVideo", security(("bearer" = [])),
     params(("id" = Uuid, Path, description = "The video")), responses((status = 204, description = "It is gone")))]
 pub async fn delete(state: Data<State>, id: Path<Uuid>) -> Result<HttpResponse, Failure> {
     let gone = videos::delete(&state.pool()?, *id).await?;

@@ -25,7 +25,7 @@ pub fn check(answer: &Answer) -> String {
     for (name, value) in FIXED {
         assert_eq!(answer.header(name), value, "{name}");
     }
-    assert_eq!(answer.header("Cache-Control"), "no-store");
+    assert_eq!(answer.header("Cache-Control"), "no-store, max-age=0");
     assert_eq!(answer.header("Cross-Origin-Resource-Policy"), "same-origin");
     assert_eq!(answer.header("Cross-Origin-Opener-Policy"), "same-origin");
     assert_eq!(answer.header("X-Permitted-Cross-Domain-Policies"), "none");

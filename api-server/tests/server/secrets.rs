@@ -35,7 +35,7 @@ pub fn path(dir: &TempDir) -> &str {
 }
 
 /// An audit line of this secret.
-fn is(line: &Value, name: &str, outcome: &str) -> bool {
+pub fn is(line: &Value, name: &str, outcome: &str) -> bool {
     line["target"] == "secrets" && line["name"] == name && line["outcome"] == outcome
 }
 

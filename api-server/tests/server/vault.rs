@@ -11,7 +11,7 @@ use testbed::Vault;
 use crate::{
     client::get,
     process::{Service, policy, wait_until},
-    secrets::check,
+    secrets::{self, check},
     tokens::Key,
 };
 
@@ -116,10 +116,7 @@ fn accessors(vault: &Vault) -> Vec<Value> {
 
 /// An audit line of a secret that Vault gave.
 fn is(line: &Value, name: &str, outcome: &str) -> bool {
-    line["target"] == "secrets"
-        && line["name"] == name
-        && line["outcome"] == outcome
-        && line["backend"] == "vault"
+    secrets::is(line, name, outcome) && line["backend"] == "vault"
 }
 
 /// The public keys that the service shows: what has become of the secret.
@@ -128,19 +125,24 @@ fn published(service: &Service) -> Vec<Value> {
     keys["keys"].as_array().unwrap().iter().map(|key| key["x"].clone()).collect()
 }
 
-fn signs_with(service: &Service, key: &Key) -> bool {
+pub fn signs_with(service: &Service, key: &Key) -> bool {
     published(service) == [key.jwk()["x"].clone()]
 }
 
-fn health(service: &Service) -> String {
+pub fn health(service: &Service) -> String {
     assert_eq!(get(service.api, "/readyz").status, 200, "a lost backend takes no replica out");
     get(service.api, "/readyz?verbose").body + &get(service.metrics, "/metrics").body
 }
 
-/// Health and metrics agree on Vault.
 fn wait_for_vault(service: &Service, up: bool) {
+    wait_for_backend(service, "vault", up);
+}
+
+/// Health and metrics agree on it.
+pub fn wait_for_backend(service: &Service, name: &str, up: bool) {
     let (state, number) = if up { ("ok", 1) } else { ("failing", 0) };
-    let told = [format!(r#""vault":"{state}""#), format!(r#"secret_backend_up{{backend="vault"}} {number}"#)];
+    let told =
+        [format!(r#""{name}":"{state}""#), format!(r#"secret_backend_up{{backend="{name}"}} {number}"#)];
     wait_until(&told[0], || told.iter().all(|text| health(service).contains(text)).then_some(()));
 }
 
@@ -157,7 +159,7 @@ fn assert_hidden(vault: &Vault, login: &Login, service: &Service, secrets: &[&st
 }
 
 /// Of a PEM key the second line is its secret.
-fn secret_of(key: &Key) -> &str {
+pub fn secret_of(key: &Key) -> &str {
     key.pem.lines().nth(1).unwrap()
 }
 

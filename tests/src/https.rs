@@ -1,0 +1,80 @@
+//! HTTPS to a server of one test's own, with an authority of its own. It knows no API.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use crate::daemon::Daemon;
+use crate::etcd::free_port;
+
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+
+/// How a server on a free loopback port is asked.
+pub(crate) struct Https {
+    port: u16,
+    tls: Arc<ClientConfig>,
+}
+
+impl Https {
+    /// Writes `ca.crt` into the folder of the server, and gives the files of its certificate and key.
+    pub fn create(daemon: &Daemon) -> Result<(Self, [PathBuf; 2])> {
+        let (key, mut authority) = (KeyPair::generate()?, CertificateParams::default());
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
+        let certificate = CertificateParams::new(["127.0.0.1".into(), "localhost".into()])?;
+        let certificate = certificate.signed_by(&key, &authority)?.pem();
+        daemon.write("ca.crt", &authority.pem())?;
+        let files = [daemon.write("tls.crt", &certificate)?, daemon.write("tls.key", &key.serialize_pem())?];
+        Ok((Self { port: free_port()?, tls: trust(&authority.pem())? }, files))
+    }
+
+    /// Where the server is to listen.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where clients reach it.
+    pub fn address(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
+    }
+
+    /// Sends one request, with headers that each end in a line break, and gives the body; a status of 300 or more is an error.
+    /// HTTP/1.0, so that the answer ends with the connection.
+    pub fn call(&self, method: &str, path: &str, headers: &str, body: &str) -> Result<String> {
+        let tcp = TcpStream::connect(("127.0.0.1", self.port))?;
+        tcp.set_read_timeout(Some(ANSWER_LIMIT))?;
+        let name = ServerName::try_from("localhost")?;
+        let mut stream = StreamOwned::new(ClientConnection::new(self.tls.clone(), name)?, tcp);
+        let length = body.len();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.0\r\nHost: localhost\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+        )?;
+        let mut answer = Vec::new();
+        match stream.read_to_end(&mut answer) {
+            // Python's servers end a connection without saying so; a body that is cut off is no JSON.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {}
+            other => drop(other?),
+        }
+        let answer = String::from_utf8(answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("the answer has no head")?;
+        let status: u16 = head.split(' ').nth(1).context("the answer has no status")?.parse()?;
+        ensure!((200..300).contains(&status), "{method} {path}: {status} {}", body.trim_end());
+        Ok(body.to_owned())
+    }
+}
+
+fn trust(authority: &str) -> Result<Arc<ClientConfig>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.as_bytes())?)?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+}
