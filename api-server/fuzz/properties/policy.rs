@@ -99,8 +99,12 @@ fn only_listed_origins_and_hosts_count(compiled: &Compiled) {
 /// A rule that is accepted guards at least the path that it names, with each method that it names.
 fn rules_are_in_force(compiled: &Compiled) {
     let client = [203, 0, 113, 7].into();
-    for rule in &compiled.policy.rate_limits.rules {
-        assert!((1..=100_000).contains(&rule.requests) && (1..=86_400).contains(&rule.period.as_secs()));
+    let limits = &compiled.policy.rate_limits;
+    let all = limits.rules.iter().map(|rule| (rule.requests, rule.period));
+    for (requests, period) in all.chain(limits.default.map(|limit| (limit.requests, limit.period))) {
+        assert!((1..=100_000).contains(&requests) && (1..=86_400).contains(&period.as_secs()));
+    }
+    for rule in &limits.rules {
         for method in methods(&rule.methods) {
             let counted = compiled.limiter.turn(&method, &rule.path.value, client).is_some();
             assert!(counted, "{method} {:?} is not counted", rule.path);
