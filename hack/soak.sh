@@ -20,10 +20,11 @@ run() {
     "$@" 2>&1 | tee -a "$log" || failed=1
 }
 suites=("$@")
-(($#)) || mapfile -t suites < <(grep -l 'ignore = "soak' tests/tests/*.rs | xargs -n 1 basename -s .rs; echo psa)
+(($#)) || mapfile -t suites < <(grep -l 'ignore = "soak' tests/tests/*.rs | xargs -n 1 basename -s .rs; echo psa; echo fuzz)
 # One test at a time: of two that need the node, one would not run.
 for suite in "${suites[@]}"; do
     case $suite in
+    fuzz) run hack/fuzz.sh ;;
     psa) run env PSA_CASES=10000 cargo test --locked -p testbed --test psa -- --nocapture ;;
     *) run cargo test --locked -p testbed --test "$suite" -- --ignored --nocapture --test-threads=1 ;;
     esac

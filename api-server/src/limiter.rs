@@ -158,6 +158,7 @@ mod tests {
             r#"{"rules": [
                 {"name": "login", "methods": ["POST"], "path": {"value": "/login"}, "requests": 5, "period": "1m"},
                 {"name": "jobs", "path": {"type": "Prefix", "value": "/jobs/"}, "requests": 30, "period": "1m"},
+                {"name": "heads", "methods": ["HEAD"], "path": {"value": "/heads"}, "requests": 3, "period": "1m"},
                 {"name": "all", "methods": ["GET"], "path": {"type": "Prefix", "value": "/"}, "requests": 9, "period": "1m"}
             ], "default": {"requests": 7, "period": "1h"}}"#,
         );
@@ -168,6 +169,8 @@ mod tests {
             (Method::GET, "/jobs", "jobs"),
             (Method::GET, "/jobs2", "all"),
             (Method::HEAD, "/jobs2", "all"),
+            (Method::HEAD, "/heads", "heads"),
+            (Method::GET, "/heads", "all"),
             (Method::PUT, "/jobs2", "default"),
         ] {
             let verdict = limiter.take(&method, path, address("203.0.113.7"), HOUR);

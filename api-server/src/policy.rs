@@ -75,8 +75,13 @@ pub enum PolicyError {
     #[error("read policy file")]
     Read(#[from] io::Error),
     /// The text is not JSON of this schema.
-    #[error("parse policy file")]
-    Syntax(#[from] serde_json::Error),
+    #[error("parse policy file: {field}")]
+    Syntax {
+        /// Where, such as `rateLimits.rules[0].requests`; a point for the whole.
+        field: String,
+        /// What is wrong there.
+        source: serde_json::Error,
+    },
     /// A value is out of bounds; the message names the field.
     #[error("{0}")]
     Invalid(String),
@@ -124,7 +129,13 @@ impl Compiled {
 
     /// Reads the text of a policy file.
     pub fn parse(text: &[u8]) -> Result<Self, PolicyError> {
-        compile(serde_json::from_slice(text)?)
+        let mut parser = serde_json::Deserializer::from_slice(text);
+        let policy = serde_path_to_error::deserialize(&mut parser).map_err(|error| {
+            let field = error.path().to_string();
+            PolicyError::Syntax { field, source: error.into_inner() }
+        })?;
+        parser.end().map_err(|source| PolicyError::Syntax { field: ".".to_owned(), source })?;
+        compile(policy)
     }
 }
 
@@ -231,11 +242,18 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_the_wrong_form_is_refused() {
-        for (old, new) in
-            [("90s", "90"), ("90s", "0s"), ("90s", "25h"), ("10.0.0.0/8", "10.0.0.0/33"), ("Web", "Lax")]
-        {
-            assert!(matches!(with(old, new), Err(PolicyError::Syntax(_))), "{new}");
+    fn a_value_of_the_wrong_form_is_refused_with_its_place_named() {
+        for (old, new, place) in [
+            ("90s", "90", "rateLimits.rules[0].period"),
+            ("90s", "0s", "rateLimits.rules[0].period"),
+            ("90s", "25h", "rateLimits.rules[0].period"),
+            ("\"requests\": 31", "\"requests\": \"31\"", "rateLimits.rules[1].requests"),
+            ("10.0.0.0/8", "10.0.0.0/33", "rateLimits.trustedProxies[0]"),
+            ("Web", "Lax", "headers.preset"),
+        ] {
+            let Err(PolicyError::Syntax { field, .. }) = with(old, new) else { panic!("{new} is accepted") };
+            assert_eq!(field, place, "{new}");
         }
+        assert!(Compiled::parse(b"{\"version\": 1} {}").is_err(), "something behind it");
     }
 }

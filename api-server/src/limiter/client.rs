@@ -67,9 +67,12 @@ pub fn address<'a>(
     client
 }
 
-/// Some proxies add the port.
+/// Some proxies add the port. A zone means something to the host only that wrote it.
 fn parse(text: &str) -> Option<IpAddr> {
     let text = text.trim();
+    if text.contains('%') {
+        return None;
+    }
     let bare = text.parse::<IpAddr>().or_else(|_| text.parse::<SocketAddr>().map(|socket| socket.ip()));
     let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
     bare.ok().or_else(bracketed).map(|address| address.to_canonical())
@@ -120,6 +123,7 @@ mod tests {
             ("[2001:db8::5]:443", "2001:db8::5"),
             ("[2001:db8::5]", "2001:db8::5"),
             ("fe80::1%eth0", "10.0.0.1"),
+            ("[fe80::1%5]:443", "10.0.0.1"),
             ("unknown", "10.0.0.1"),
             ("", "10.0.0.1"),
             ("198.51.100.1;x", "10.0.0.1"),

@@ -117,7 +117,7 @@ impl PathMatch {
                 below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             }
         };
-        by_path && (methods.is_empty() || methods.contains(as_get(method)))
+        by_path && (methods.is_empty() || methods.contains(method) || methods.contains(as_get(method)))
     }
 }
 

@@ -63,8 +63,14 @@ pub fn read(stream: &mut impl Read, no_body: bool) -> Answer {
     let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
     let headers = lines.map(|l| l.split_once(": ").unwrap()).map(|(n, v)| (n.into(), v.into())).collect();
     let mut answer = Answer { status, headers, body: String::new() };
-    let mut body =
-        vec![0; if no_body || status == 204 { 0 } else { answer.header("content-length").parse().unwrap() }];
+    let mut body = vec![
+        0;
+        if no_body || status < 200 || status == 204 {
+            0
+        } else {
+            answer.header("content-length").parse().unwrap()
+        }
+    ];
     stream.read_exact(&mut body).unwrap();
     answer.body = String::from_utf8(body).unwrap();
     answer
