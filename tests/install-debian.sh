@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages that the testbed needs and that are missing; calls apt-get only then. With the argument
-# `bench` also those of `make bench-api`.
+# `bench` also those of `make bench-api`, with `soak` those of `make soak`.
 # Services that come with them are not started. Run it as root, or as a user who may use sudo.
 set -eu
 
@@ -17,9 +17,9 @@ need skopeo /usr/bin/skopeo
 need docker-registry /usr/bin/docker-registry
 need postgresql-15 /usr/lib/postgresql/15/bin/initdb
 need redis-server /usr/bin/redis-server
+case "${1:-}" in bench | soak) need nginx-light /usr/sbin/nginx ;; esac
 if [ "${1:-}" = bench ]; then
     need wrk /usr/bin/wrk
-    need nginx-light /usr/sbin/nginx
     need libnginx-mod-http-headers-more-filter /usr/lib/nginx/modules/ngx_http_headers_more_filter_module.so
     need openssl /usr/bin/openssl
     python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"

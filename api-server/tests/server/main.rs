@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod abuse;
 mod accounts;
+mod attack;
 mod backed;
 mod client;
 mod contract;
@@ -17,11 +19,14 @@ mod issuer;
 mod jobs;
 mod jwks;
 mod jwt;
+mod limit_storage;
 mod limits;
+mod open_loop;
 mod openapi;
 mod process;
 mod provider;
 mod reload;
+mod rolling;
 mod secrets;
 mod shared_limits;
 mod stack;
