@@ -166,6 +166,19 @@ fn every_kind_of_slow_or_flooding_connection_ends_in_its_time_while_others_are_s
     }
 }
 
+#[test]
+fn half_handshakes_keep_nobody_out() {
+    // By itself actix-tls lets a worker have 256 handshakes, and accepts nobody meanwhile.
+    let stage = Stage::set(true, &[("WORKERS", "1")]);
+    let crowd = Crowd::start(Attack::HalfHandshake, &stage.target, 600, 2000);
+    while !crowd.0.is_finished() {
+        let begin = Instant::now();
+        assert_eq!(stage.ask().status, 200);
+        assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    }
+    crowd.end();
+}
+
 /// Asks over a connection from this loopback address that stays open; nothing when the server closes it at once.
 fn ask_from(source: &str, api: SocketAddr) -> Option<TcpStream> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
