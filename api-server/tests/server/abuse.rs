@@ -188,6 +188,7 @@ fn ask_from(source: &str, api: SocketAddr) -> Option<TcpStream> {
         socket.connect(api).await.unwrap().into_std().unwrap()
     });
     stream.set_nonblocking(false).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let mut stream = stream;
     // The end may also come while the request is written.
     let _ = stream.write_all(b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n");
