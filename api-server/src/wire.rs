@@ -35,8 +35,8 @@ const PART: usize = 1024;
 pub struct Wire<IO> {
     io: IO,
     state: Data<State>,
-    /// Only for HTTP/2; the bare answers are HTTP/1's.
-    http2: Option<(Streams, Farewell)>,
+    /// Only for HTTP/2, and so in a box; the bare answers are HTTP/1's.
+    http2: Option<Box<(Streams, Farewell)>>,
     pending: Vec<u8>,
     sent: usize,
     /// Ends when the client has taken nothing for too long; only while it takes nothing.
@@ -48,7 +48,8 @@ pub struct Wire<IO> {
 
 impl<IO> Wire<IO> {
     pub fn new(io: IO, state: Data<State>, http1: bool) -> Self {
-        let http2 = (!http1).then(|| (Streams::new(&state.config, Instant::now()), Farewell::new(&state)));
+        let http2 = || Box::new((Streams::new(&state.config, Instant::now()), Farewell::new(&state)));
+        let http2 = (!http1).then(http2);
         let (turn, pauses) = (Rc::default(), false);
         Self { io, state, http2, pending: Vec::new(), sent: 0, stalled: None, turn, pauses }
     }
@@ -90,7 +91,10 @@ impl<IO: AsyncWrite + Unpin> Wire<IO> {
     /// Sends the farewell when it is due.
     fn poll_farewell(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let Self { http2, state, .. } = self;
-        let due = http2.as_mut().and_then(|(streams, farewell)| farewell.poll(state, streams, cx));
+        let due = http2.as_mut().and_then(|both| {
+            let (streams, farewell) = &mut **both;
+            farewell.poll(state, streams, cx)
+        });
         if let Some(goaway) = due {
             self.pending.extend_from_slice(goaway);
             // What is not sent now is sent before the next frame.
@@ -103,7 +107,8 @@ impl<IO: AsyncWrite + Unpin> Wire<IO> {
 
     fn poll_send(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_pending(cx))?;
-        if let Some((streams, _)) = &mut self.http2 {
+        if let Some(both) = &mut self.http2 {
+            let streams = &mut both.0;
             let sent = if let Some((frame, length)) = streams.announce(buf) {
                 self.pending = frame;
                 length
@@ -138,15 +143,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<IO> {
     /// The connection's task comes here whenever it has nothing else to do, so the drain and the limits wake it here.
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let Some((streams, _)) = &mut this.http2 else {
+        let Some(both) = &mut this.http2 else {
             return this.poll_part(cx, buf);
         };
-        streams.poll(cx)?;
+        both.0.poll(cx)?;
         this.poll_farewell(cx)?;
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
-        if let Some((streams, _)) = &mut this.http2 {
-            streams.received(&buf.filled()[before..], Instant::now())?;
+        if let Some(both) = &mut this.http2 {
+            both.0.received(&buf.filled()[before..], Instant::now())?;
         }
         Poll::Ready(Ok(()))
     }
