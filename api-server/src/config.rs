@@ -47,13 +47,16 @@ pub struct Config {
     /// Connections served at once, over all workers; further ones wait
     #[arg(long, env = "MAX_CONNECTIONS", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_connections: u32,
+    /// Connections that one client address may have; further ones are closed. Trusted proxies of the policy may have any number
+    #[arg(long, env = "MAX_CONNECTIONS_PER_CLIENT", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_connections_per_client: u32,
     /// Largest request body in bytes
     #[arg(long, env = "MAX_BODY_BYTES", default_value_t = 256 * 1024)]
     pub max_body_bytes: usize,
     /// Seconds a client has for the TLS handshake and for each request's headers
     #[arg(long, env = "HEADER_TIMEOUT", value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
     pub header_timeout: u64,
-    /// Seconds a client has for the body of a request
+    /// Seconds a client has for the body of a request, and may leave an answer unread
     #[arg(long, env = "BODY_TIMEOUT", value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=300))]
     pub body_timeout: u64,
     /// Postgres connections of this replica

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use actix_web::{
-    FromRequest, HttpMessage as _, HttpRequest,
-    dev::Payload,
-    error::PayloadError,
-    http::header::CONTENT_ENCODING,
-    web::{Bytes, Data},
+    FromRequest, HttpMessage as _, HttpRequest, dev::Payload, http::header::CONTENT_ENCODING, web::Data,
 };
-use futures::future::{LocalBoxFuture, Ready, ready};
+use futures::{
+    StreamExt as _,
+    future::{LocalBoxFuture, Ready, ready},
+};
 use garde::Validate;
 use serde::de::DeserializeOwned;
 
@@ -36,23 +35,33 @@ where
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let is_json = request.content_type().eq_ignore_ascii_case("application/json")
             && !request.headers().contains_key(CONTENT_ENCODING);
-        let limit = request.app_data::<Data<State>>().map_or(30, |state| state.config.body_timeout);
-        let bytes = Bytes::from_request(request, payload);
+        let limits = request.app_data::<Data<State>>().map(|state| &state.config);
+        let seconds = limits.map_or(30, |config| config.body_timeout);
+        let length = limits.map_or(0, |config| config.max_body_bytes);
+        let payload = payload.take();
         Box::pin(async move {
             if !is_json {
                 return Err(Failure::MediaType);
             }
-            let bytes = tokio::time::timeout(Duration::from_secs(limit), bytes);
-            let bytes = bytes.await.map_err(|_| Failure::TooSlow)?.map_err(|error| {
-                if matches!(error.as_error::<PayloadError>(), Some(PayloadError::Overflow)) {
-                    Failure::TooLarge
-                } else {
-                    Failure::Invalid("The body ended early or is not framed as announced.".into())
-                }
-            })?;
+            let bytes = tokio::time::timeout(Duration::from_secs(seconds), collect(payload, length));
+            let bytes = bytes.await.map_err(|_| Failure::TooSlow)??;
             checked(from_json(&bytes)?).map(Self)
         })
     }
+}
+
+/// All of a body. actix-web's own extractor takes 8 KiB before the first byte has come, from everybody who sends none.
+async fn collect(mut payload: Payload, length: usize) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    while let Some(part) = payload.next().await {
+        let part =
+            part.map_err(|_| Failure::Invalid("The body ended early or is not framed as announced.".into()))?;
+        if bytes.len() + part.len() > length {
+            return Err(Failure::TooLarge);
+        }
+        bytes.extend_from_slice(&part);
+    }
+    Ok(bytes)
 }
 
 impl<T> FromRequest for Query<T>

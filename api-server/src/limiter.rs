@@ -11,11 +11,11 @@ use std::{net::IpAddr, time::Duration};
 
 use actix_web::http::{Method, header::HeaderValue};
 
-use self::{client::Client, gcra::Decision, redis::Away, rule::Counted};
 pub use self::{
-    client::address,
+    client::{Client, address},
     redis::{Redis, RedisUrlError},
 };
+use self::{gcra::Decision, redis::Away, rule::Counted};
 use crate::policy::{RateLimits, WhenStoreFails};
 
 /// All clients of an IPv6 /48 together get so many times what one client gets.
@@ -112,7 +112,7 @@ impl<'a> Turn<'a> {
     }
 
     /// Counts it in memory.
-    fn count(&self, now: Duration) -> Verdict<'a> {
+    pub fn count(&self, now: Duration) -> Verdict<'a> {
         let (rule, now) = (self.rule, nanoseconds(now));
         let quota = rule.own.quota;
         let site = self.client.site().map(|site| rule.store.take(site, quota.scaled(SITE, 1), now));

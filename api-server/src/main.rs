@@ -12,6 +12,7 @@ use api_server::{
     server,
 };
 use clap::{Parser, Subcommand};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -112,9 +113,19 @@ fn settings_error(error: &clap::Error) -> ExitCode {
     }
 }
 
+/// A container's soft limit is often 1,024 files, which the service's connections soon exceed; its hard limit is what
+/// its owner allows.
+fn raise_open_files() {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
 /// The main thread only waits and reloads; requests are served by the workers' own threads.
 #[tokio::main(flavor = "current_thread")]
 async fn serve(config: Config) -> anyhow::Result<()> {
+    raise_open_files();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = async move {

@@ -179,8 +179,8 @@ pub struct Metrics {
     durations: Family<DurationLabels, Histogram, fn() -> Histogram>,
     reloads: Family<ReloadLabels, Counter<u64, AtomicU64>>,
     limited: Family<LimitLabels, Counter>,
-    /// The shared store of the rate limits.
     pub(crate) store: StoreMetrics,
+    pub(crate) refused_connections: Counter,
     jobs: Family<JobLabels, Counter>,
     authenticated: Family<ResultLabels, Counter>,
     jwks_fetched: Family<ResultLabels, Counter>,
@@ -209,6 +209,9 @@ impl Metrics {
         registry.register("rate_limit_store_up", help, store.up.clone());
         let help = "Requests that the shared store of the rate limits did not count";
         registry.register("rate_limit_store_errors", help, store.errors.clone());
+        let refused_connections = Counter::default();
+        let help = "Connections that were closed because their client had too many";
+        registry.register("connections_refused", help, refused_connections.clone());
         let jobs = Family::default();
         registry.register("jobs", "Attempts at jobs by kind and result", jobs.clone());
         let authenticated = Family::default();
@@ -226,6 +229,7 @@ impl Metrics {
             reloads,
             limited,
             store,
+            refused_connections,
             jobs,
             authenticated,
             jwks_fetched,

@@ -1,28 +1,22 @@
 //! Sockets, limits and the drain. It knows the app only as something to serve.
 
-use std::{
-    fmt,
-    future::Future,
-    io,
-    net::{SocketAddr, TcpListener},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_http::{
     HttpService, KeepAlive, Protocol, Request, Response, body::MessageBody, error::DispatchError,
 };
 use actix_server::{GracefulShutdownSignal, Server, ServerBuilder};
-use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config};
+use actix_service::{
+    IntoServiceFactory, ServiceFactory, ServiceFactoryExt as _, apply_fn_factory, fn_service, map_config,
+};
 use actix_tls::accept::{
-    TlsError as AcceptError,
+    TlsError as AcceptError, max_concurrent_tls_connect,
     rustls_0_23::{Acceptor, TlsStream},
 };
 use actix_web::{
     dev::{AppConfig, Service},
     web::Data,
 };
-use rustls::ServerConfig;
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -33,17 +27,24 @@ use crate::{
     Routes, app,
     config::{Config, Environment},
     headers::random,
-    jwt, reload, routes,
+    jwt,
+    port::{Port, admitted},
+    reload, routes,
     secrets::Secrets,
     state::{State, StateError},
     tls::{self, Certificate, TlsError},
     traces::Traces,
+    turn::Taken,
     wire::Wire,
     worker,
 };
 
 /// An idle client is let go after this; proxies in front keep theirs shorter.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
+pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// What an HTTP/2 client may send before it is read, for a stream and for all of them: actix-http's 2 MiB for each
+/// connection are 20 GiB for 10,000.
+const WINDOW: u32 = 64 * 1024;
 
 /// Why the service does not start.
 #[derive(Debug, Error)]
@@ -79,24 +80,26 @@ pub struct Bound {
 pub fn bind(config: Config, secrets: Secrets, routes: Routes) -> Result<Bound, StartError> {
     let certificate = config.tls_dir.as_deref().map(Certificate::load).transpose()?.map(Arc::new);
     let tls = certificate.clone().map(tls::server_config).transpose()?;
-    let (api_listener, api_addr) = listen(config.api_addr())?;
-    let (metrics_listener, metrics_addr) = listen(config.metrics_addr())?;
+    let failed = |addr| move |source| StartError::Listen { addr, source };
+    let (api_addr, metrics_addr) = (config.api_addr(), config.metrics_addr());
+    let (api_port, api_addr) = Port::open(api_addr, tls).map_err(failed(api_addr))?;
+    let (metrics_port, metrics_addr) = Port::open(metrics_addr, None).map_err(failed(metrics_addr))?;
     let workers = config.worker_count();
     let per_worker = (config.max_connections as usize / workers).max(1);
+    // Otherwise 256 clients that never finish their handshake would keep everybody else out.
+    max_concurrent_tls_connect(per_worker);
     let api = builder(&config, workers).max_concurrent_connections(per_worker);
     // Metrics have a worker of their own: a flood on the API must not blind its watchers.
     let metrics = builder(&config, 1).max_concurrent_connections(64);
-    if tls.is_none() && config.environment != Environment::Development {
+    if api_port.tls.is_none() && config.environment != Environment::Development {
         tracing::warn!("TLS_DIR is not set: the API is served in plain HTTP, let only a proxy reach it");
     }
     let state = Data::new(State::new(config, secrets, certificate)?);
 
     let shared = state.clone();
-    let api = serve(api, api_listener, &state, tls, move || app(shared.clone(), routes));
+    let api = serve(api, api_port, &state, move || app(shared.clone(), routes));
     let shared = state.clone();
-    let metrics =
-        serve(metrics, metrics_listener, &state, None, move || app(shared.clone(), routes::metrics));
-    let failed = |addr| move |source| StartError::Listen { addr, source };
+    let metrics = serve(metrics, metrics_port, &state, move || app(shared.clone(), routes::metrics));
     let (api, metrics) = (api.map_err(failed(api_addr))?, metrics.map_err(failed(metrics_addr))?);
     Ok(Bound { api_addr, metrics_addr, state, api: api.run(), metrics: metrics.run() })
 }
@@ -143,22 +146,14 @@ async fn follow(state: Data<State>) {
     );
 }
 
-fn listen(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let failed = |source| StartError::Listen { addr, source };
-    let listener = TcpListener::bind(addr).map_err(failed)?;
-    let addr = listener.local_addr().map_err(failed)?;
-    Ok((listener, addr))
-}
-
 fn builder(config: &Config, workers: usize) -> ServerBuilder {
     Server::build().workers(workers).shutdown_timeout(config.shutdown_timeout).disable_signals()
 }
 
 fn serve<A, F, S, B>(
     builder: ServerBuilder,
-    listener: TcpListener,
+    port: Port,
     state: &Data<State>,
-    tls: Option<ServerConfig>,
     app: A,
 ) -> io::Result<ServerBuilder>
 where
@@ -174,28 +169,31 @@ where
 {
     let stopping = builder.graceful_shutdown_signal();
     let state = state.clone();
+    let Port { listener, connections, tls } = port;
     let Some(tls) = tls else {
         return builder.listen("plain", listener, move || {
             let wired = state.clone();
-            fn_service(move |io: TcpStream| {
+            let plain = fn_service(move |io: TcpStream| {
                 let wired = wired.clone();
                 async move {
                     let peer = io.peer_addr().ok();
                     io.set_nodelay(true).map_err(DispatchError::Io)?;
                     Ok((Wire::new(io, wired, true), Protocol::Http1, peer))
                 }
-            })
-            .and_then(http(state.clone(), stopping.clone(), app()))
+            });
+            admitted(
+                connections.clone(),
+                state.clone(),
+                plain.and_then(http(state.clone(), stopping.clone(), app())),
+            )
         });
     };
     builder.listen("tls", listener, move || {
         let wired = state.clone();
         let mut acceptor = Acceptor::new(tls.clone());
         acceptor.set_handshake_timeout(Duration::from_secs(state.config.header_timeout));
-        acceptor
-            .map_init_err(|()| ())
-            .map_err(AcceptError::into_service_error)
-            .and_then(move |io: TlsStream<TcpStream>| {
+        let secured = acceptor.map_init_err(|()| ()).map_err(AcceptError::into_service_error).and_then(
+            move |io: TlsStream<TcpStream>| {
                 let wired = wired.clone();
                 async move {
                     let (tcp, session) = io.get_ref();
@@ -205,8 +203,10 @@ where
                     let protocol = if http1 { Protocol::Http1 } else { Protocol::Http2 };
                     Ok((Wire::new(io, wired, http1), protocol, peer))
                 }
-            })
-            .and_then(http(state.clone(), stopping.clone(), app()).map_err(AcceptError::Service))
+            },
+        );
+        let http = http(state.clone(), stopping.clone(), app()).map_err(AcceptError::Service);
+        admitted(connections.clone(), state.clone(), secured.and_then(http))
     })
 }
 
@@ -216,7 +216,7 @@ fn http<IO, F, S, B>(
     stopping: GracefulShutdownSignal,
     app: F,
 ) -> impl ServiceFactory<
-    (IO, Protocol, Option<SocketAddr>),
+    (Wire<IO>, Protocol, Option<SocketAddr>),
     Config = (),
     Response = (),
     Error = DispatchError,
@@ -235,15 +235,27 @@ where
     // The generator seeds itself once per thread, in about 50 ms: now, not in the first answer.
     let _ = random::<1>();
     let timeout = Duration::from_secs(state.config.header_timeout);
-    let app = app.into_factory().map_err(move |error: actix_web::Error| {
+    let app = apply_fn_factory(app, |mut request: Request, service: &S::Service| {
+        let (taken, answer) = (Taken::by(&mut request), service.call(request));
+        async move {
+            let _until_answered = taken;
+            answer.await
+        }
+    });
+    let app = app.map_err(move |error: actix_web::Error| {
         let mut response = error.error_response();
         state.policy().headers.apply(response.headers_mut());
         Response::from(response)
     });
     HttpService::build()
+        .on_connect_ext(|wire: &Wire<IO>, connection| {
+            connection.insert(wire.turn());
+        })
         .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
         .client_request_timeout(timeout)
         .client_disconnect_timeout(timeout)
+        .h2_initial_window_size(WINDOW)
+        .h2_initial_connection_window_size(WINDOW)
         .graceful_shutdown_signal(move || {
             let stopping = stopping.clone();
             async move { stopping.notified().await }

@@ -1,40 +1,76 @@
 //! The last layer before the socket. The HTTP/1 parser answers broken requests itself (400, 408, 431), past the
-//! middleware; here those answers get the headers and the problem body. An HTTP/2 client is told when the process
-//! drains. It changes nothing else.
+//! middleware; here those answers get the headers and the problem body. A client that reads nothing is let go. An HTTP/2
+//! client is told when the process drains, and kept to its limits. It changes nothing else.
 
 use std::{
-    io,
+    io, mem,
     pin::Pin,
+    rc::Rc,
     str,
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use actix_web::{
     http::{Method, StatusCode},
     web::Data,
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep},
+};
 
-use crate::{goaway::Farewell, metrics::NO_ROUTE, middleware::new_id, problem, state::State};
+use crate::{
+    goaway::Farewell, metrics::NO_ROUTE, middleware::new_id, problem, state::State, streams::Streams,
+    turn::Turn,
+};
 
 /// The parser's own head is about 110 bytes; a longer tail is not its answer.
 const LONGEST_BARE: usize = 256;
+
+/// Most heads are shorter.
+const PART: usize = 1024;
 
 /// A connection that completes the parser's own answers.
 pub struct Wire<IO> {
     io: IO,
     state: Data<State>,
-    /// Only for HTTP/2; the bare answers are HTTP/1's.
-    farewell: Option<Farewell>,
+    /// Only for HTTP/2, and so in a box; the bare answers are HTTP/1's.
+    http2: Option<Box<(Streams, Farewell)>>,
     pending: Vec<u8>,
     sent: usize,
+    /// Ends when the client has taken nothing for too long; only while it takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
+    turn: Rc<Turn>,
+    /// The last read gave as much as it may.
+    pauses: bool,
 }
 
 impl<IO> Wire<IO> {
     pub fn new(io: IO, state: Data<State>, http1: bool) -> Self {
-        let farewell = (!http1).then(|| Farewell::new(&state));
-        Self { io, state, farewell, pending: Vec::new(), sent: 0 }
+        let http2 = || Box::new((Streams::new(&state.config, Instant::now()), Farewell::new(&state)));
+        let http2 = (!http1).then(http2);
+        let (turn, pauses) = (Rc::default(), false);
+        Self { io, state, http2, pending: Vec::new(), sent: 0, stalled: None, turn, pauses }
+    }
+
+    /// Where a request notes that it is being answered.
+    pub fn turn(&self) -> Rc<Turn> {
+        self.turn.clone()
+    }
+
+    /// Ends what cannot go on because the client reads nothing: otherwise it would hold its answers for ever.
+    fn watch<T>(&mut self, cx: &mut Context<'_>, sending: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if sending.is_ready() {
+            if self.stalled.take().is_some() {
+                // Reading goes on.
+                cx.waker().wake_by_ref();
+            }
+            return sending;
+        }
+        let limit = Duration::from_secs(self.state.config.body_timeout);
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(limit)));
+        stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -54,8 +90,12 @@ impl<IO: AsyncWrite + Unpin> Wire<IO> {
 
     /// Sends the farewell when it is due.
     fn poll_farewell(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let Self { farewell, state, .. } = self;
-        if let Some(goaway) = farewell.as_mut().and_then(|farewell| farewell.poll(state, cx)) {
+        let Self { http2, state, .. } = self;
+        let due = http2.as_mut().and_then(|both| {
+            let (streams, farewell) = &mut **both;
+            farewell.poll(state, streams, cx)
+        });
+        if let Some(goaway) = due {
             self.pending.extend_from_slice(goaway);
             // What is not sent now is sent before the next frame.
             if self.poll_pending(cx)?.is_ready() {
@@ -64,46 +104,91 @@ impl<IO: AsyncWrite + Unpin> Wire<IO> {
         }
         Ok(())
     }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_pending(cx))?;
+        if let Some(both) = &mut self.http2 {
+            let streams = &mut both.0;
+            let sent = if let Some((frame, length)) = streams.announce(buf) {
+                self.pending = frame;
+                length
+            } else {
+                ready!(Pin::new(&mut self.io).poll_write(cx, buf))?
+            };
+            streams.sent(&buf[..sent], Instant::now());
+            // What is not sent now is sent before the next frame.
+            let _ = self.poll_pending(cx)?;
+            self.poll_farewell(cx)?;
+            return Poll::Ready(Ok(sent));
+        }
+        match bare_answer(buf) {
+            None => Pin::new(&mut self.io).poll_write(cx, buf),
+            Some(bare) => {
+                self.pending.extend_from_slice(&buf[..bare.start]);
+                self.pending.extend_from_slice(complete(&bare, &self.state).as_bytes());
+                // What is not sent now is sent by the flush, which the dispatcher waits for.
+                let _ = self.poll_pending(cx)?;
+                Poll::Ready(Ok(buf.len()))
+            }
+        }
+    }
+
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_pending(cx))?;
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<IO> {
-    /// The connection's task comes here whenever it has nothing else to do, so the drain wakes it here.
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.poll_farewell(cx)?;
-        Pin::new(&mut self.io).poll_read(cx, buf)
+    /// The connection's task comes here whenever it has nothing else to do, so the drain and the limits wake it here.
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let Some(both) = &mut this.http2 else {
+            return this.poll_part(cx, buf);
+        };
+        both.0.poll(cx)?;
+        this.poll_farewell(cx)?;
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+        if let Some(both) = &mut this.http2 {
+            both.0.received(&buf.filled()[before..], Instant::now())?;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<IO: AsyncRead + Unpin> Wire<IO> {
+    /// For HTTP/1: a little, so that few requests are decoded at once, and nothing before earlier answers are made and
+    /// taken.
+    fn poll_part(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.stalled.is_some() || !self.turn.is_free(cx) {
+            return Poll::Pending;
+        }
+        if mem::take(&mut self.pauses) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let length = PART.min(buf.remaining());
+        let mut part = ReadBuf::new(buf.initialize_unfilled_to(length));
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut part))?;
+        let read = part.filled().len();
+        buf.advance(read);
+        self.pauses = read == length;
+        Poll::Ready(Ok(()))
     }
 }
 
 impl<IO: AsyncWrite + Unpin> AsyncWrite for Wire<IO> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        ready!(this.poll_pending(cx))?;
-        if let Some(farewell) = &mut this.farewell {
-            let sent = ready!(Pin::new(&mut this.io).poll_write(cx, buf))?;
-            farewell.sent(&buf[..sent]);
-            this.poll_farewell(cx)?;
-            return Poll::Ready(Ok(sent));
-        }
-        match bare_answer(buf) {
-            None => Pin::new(&mut this.io).poll_write(cx, buf),
-            Some(bare) => {
-                this.pending.extend_from_slice(&buf[..bare.start]);
-                this.pending.extend_from_slice(complete(&bare, &this.state).as_bytes());
-                // What is not sent now is sent by the flush, which the dispatcher waits for.
-                let _ = this.poll_pending(cx)?;
-                Poll::Ready(Ok(buf.len()))
-            }
-        }
+        let sending = this.poll_send(cx, buf);
+        this.watch(cx, sending)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(this.poll_pending(cx))?;
-        Pin::new(&mut this.io).poll_flush(cx)
+        let sending = this.poll_rest(cx);
+        this.watch(cx, sending)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

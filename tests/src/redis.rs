@@ -48,6 +48,11 @@ impl Redis {
         format!("redis://:{}@127.0.0.1:{}", self.password, self.port)
     }
 
+    /// The port on loopback.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The password.
     pub fn password(&self) -> &str {
         &self.password

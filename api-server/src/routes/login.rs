@@ -67,13 +67,14 @@ pub struct Tokens {
     responses((status = 200, description = "The tokens", body = Tokens)))]
 pub async fn login(state: Data<State>, Body(body): Body<Credentials>) -> Result<Json<Tokens>, Failure> {
     let (signer, pool, keys) = (signer(&state)?, state.pool()?, state.keys()?);
-    let account = accounts::find(&pool, &keys, body.email.trim()).await?.filter(|account| account.enabled);
+    let account = Box::pin(accounts::find(&pool, &keys, body.email.trim())).await?;
+    let account = account.filter(|account| account.enabled);
     let hash = account.as_ref().map(|account| account.password_hash.clone());
-    let right = state.passwords.is_right(body.password, hash).await.map_err(|_| Failure::Busy)?;
+    let right = Box::pin(state.passwords.is_right(body.password, hash)).await.map_err(|_| Failure::Busy)?;
     let Some(account) = account.filter(|_| right) else {
         return Err(Failure::Unauthorized("There is no account with this address and password."));
     };
-    let refresh = tokens::begin(&pool, &keys, account.id, life(&state)).await?;
+    let refresh = Box::pin(tokens::begin(&pool, &keys, account.id, life(&state))).await?;
     answer(&state, &signer, Subject { id: account.id, role: account.role }, &refresh)
 }
 
@@ -84,7 +85,8 @@ pub async fn login(state: Data<State>, Body(body): Body<Credentials>) -> Result<
     responses((status = 200, description = "The next tokens", body = Tokens)))]
 pub async fn refresh(state: Data<State>, Body(body): Body<Refresh>) -> Result<Json<Tokens>, Failure> {
     let (signer, pool, keys) = (signer(&state)?, state.pool()?, state.keys()?);
-    let next = tokens::rotate(&pool, &keys, body.refresh_token.expose_secret(), life(&state)).await?;
+    let next = Box::pin(tokens::rotate(&pool, &keys, body.refresh_token.expose_secret(), life(&state)));
+    let next = next.await?;
     let (subject, refresh) = next.ok_or(Failure::Unauthorized("The refresh token is not valid; log in."))?;
     answer(&state, &signer, subject, &refresh)
 }

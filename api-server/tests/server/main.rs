@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod abuse;
 mod accounts;
+mod attack;
 mod aws;
 mod backed;
 mod client;
@@ -18,13 +20,16 @@ mod issuer;
 mod jobs;
 mod jwks;
 mod jwt;
+mod limit_storage;
 mod limits;
+mod open_loop;
 mod openapi;
 mod pair;
 mod process;
 mod provider;
 mod proxied;
 mod reload;
+mod rolling;
 mod secrets;
 mod shared_limits;
 mod stack;

@@ -26,13 +26,17 @@ pub struct Service {
 /// The binary with free ports and nothing from the environment of the test.
 pub fn command(settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_api-server"));
+    prepare(&mut command, settings);
+    command
+}
+
+fn prepare(command: &mut Command, settings: &[(&str, &str)]) {
     command
         .env_clear()
         .envs([("ENVIRONMENT", "development"), ("API_BIND", "127.0.0.1:0"), ("METRICS_BIND", "127.0.0.1:0")])
         .envs([("RELOAD_INTERVAL", "1"), ("WORKERS", "1"), ("DRAIN_DELAY", "0")])
         .envs(settings.iter().copied())
         .stdout(Stdio::piped());
-    command
 }
 
 /// A policy file.
@@ -50,7 +54,13 @@ impl Service {
     }
 
     pub fn start(settings: &[(&str, &str)]) -> Self {
-        let mut child = command(settings).spawn().unwrap();
+        Self::run(&mut Command::new(env!("CARGO_BIN_EXE_api-server")), settings)
+    }
+
+    /// Starts it by another command.
+    pub fn run(command: &mut Command, settings: &[(&str, &str)]) -> Self {
+        prepare(command, settings);
+        let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let log = Arc::new(Mutex::new(Vec::new()));
         let sink = log.clone();
@@ -72,6 +82,10 @@ impl Service {
         self.files.push(file);
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -91,7 +105,11 @@ impl Service {
     }
 
     pub fn exit(&mut self) -> ExitStatus {
-        wait_until("the end of the process", || self.child.try_wait().unwrap())
+        self.exit_within(Duration::from_secs(10))
+    }
+
+    pub fn exit_within(&mut self, limit: Duration) -> ExitStatus {
+        wait_within(limit, "the end of the process", || self.child.try_wait().unwrap())
     }
 }
 
@@ -103,13 +121,17 @@ impl Drop for Service {
 }
 
 /// The value, as soon as there is one; 10 s is the promise for a reload.
-pub fn wait_until<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + Duration::from_secs(10);
+pub fn wait_until<T>(what: &str, check: impl FnMut() -> Option<T>) -> T {
+    wait_within(Duration::from_secs(10), what, check)
+}
+
+pub fn wait_within<T>(limit: Duration, what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + limit;
     loop {
         if let Some(value) = check() {
             return value;
         }
-        assert!(Instant::now() < end, "waited 10 s for {what}");
+        assert!(Instant::now() < end, "waited {limit:?} for {what}");
         thread::sleep(Duration::from_millis(20));
     }
 }

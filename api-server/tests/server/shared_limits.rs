@@ -36,12 +36,12 @@ fn start_with(settings: &[(&str, &str)]) -> Service {
     service
 }
 
-fn login(service: &Service) -> Answer {
+pub fn login(service: &Service) -> Answer {
     ask(service.api, "POST /login", "")
 }
 
 /// The answer of a route that is closed, not of one that lacks its database.
-fn is_closed(answer: &Answer) -> bool {
+pub fn is_closed(answer: &Answer) -> bool {
     answer.status == 503 && answer.body.contains("rate-limit store")
 }
 
@@ -57,7 +57,7 @@ fn metric(service: &Service, line: &str) -> bool {
 }
 
 /// Asks until the whole limit is said again.
-fn wait_for_recovery(service: &Service) {
+pub fn wait_for_recovery(service: &Service) {
     let end = Instant::now() + RECOVERY;
     while is_closed(&login(service)) {
         assert!(Instant::now() < end, "the service did not find Redis again");

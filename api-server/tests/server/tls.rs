@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::{
     ClientConfig, ClientConnection, NamedGroup, ProtocolVersion, RootCertStore, StreamOwned,
     SupportedProtocolVersion,
@@ -19,7 +19,7 @@ use rustls::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
-    client::{connect, send},
+    client::{Answer, connect, send},
     headers,
     process::{Service, command, wait_until},
 };
@@ -31,8 +31,17 @@ pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 impl Authority {
     fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        // OpenSSL takes a leaf of the same name for one that has signed itself.
+        params.distinguished_name.push(DnType::CommonName, "an authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    /// A new one, and a folder with its first pair.
+    pub fn with_pair() -> (Self, tempfile::TempDir) {
+        let (authority, dir) = (Self::new(), tempfile::tempdir().unwrap());
+        authority.issue(dir.path());
+        (authority, dir)
     }
 
     /// A new pair as PEM, with the certificate's DER.
@@ -44,7 +53,7 @@ impl Authority {
     }
 
     /// Writes a new pair and gives back the certificate.
-    fn issue(&self, dir: &Path) -> CertificateDer<'static> {
+    pub fn issue(&self, dir: &Path) -> CertificateDer<'static> {
         let (certificate, key, der) = self.pair();
         fs::write(dir.join("ca.crt"), self.0.pem()).unwrap();
         fs::write(dir.join("tls.crt"), certificate).unwrap();
@@ -52,7 +61,7 @@ impl Authority {
         der
     }
 
-    fn config(&self, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
+    pub fn config(&self, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone()).unwrap();
         ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -62,7 +71,7 @@ impl Authority {
             .with_no_client_auth()
     }
 
-    fn connect(
+    pub fn connect(
         &self,
         service: &Service,
         versions: &[&'static SupportedProtocolVersion],
@@ -70,6 +79,11 @@ impl Authority {
         let name = ServerName::try_from("studio.example").unwrap();
         let client = ClientConnection::new(Arc::new(self.config(versions)), name).unwrap();
         StreamOwned::new(client, connect(service.api))
+    }
+
+    pub fn get(&self, service: &Service, path: &str) -> Answer {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: studio.example\r\nconnection: close\r\n\r\n");
+        send(&mut self.connect(service, &[&TLS13]), &request)
     }
 
     /// A connection that speaks HTTP/2.
