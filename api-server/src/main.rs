@@ -16,7 +16,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// An answer is some thirty small allocations, and the allocator of the image's musl takes a lock for each.
+/// As in the operator: a request is dozens of small allocations, of which glibc's makes more work.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
