@@ -34,43 +34,60 @@ where
         line.push_str(r#"","level":""#);
         line.push_str(metadata.level().as_str());
         line.push('"');
-        event.record(&mut Fields(&mut line));
+        let mut fields = Fields { line: &mut line, target: None };
+        event.record(&mut fields);
+        let target = fields.target;
         line.push_str(r#","target":""#);
-        push_escaped(&mut line, metadata.target());
+        push_escaped(&mut line, target.as_deref().unwrap_or(metadata.target()));
         line.push_str("\"}\n");
         writer.write_str(&line)
     }
 }
 
-struct Fields<'a>(&'a mut String);
+struct Fields<'a> {
+    line: &'a mut String,
+    /// The target of a record of the `log` crate, all of which have one callsite.
+    target: Option<String>,
+}
 
 impl Fields<'_> {
-    fn push_name(&mut self, field: &Field) {
-        self.0.push_str(",\"");
-        self.0.push_str(field.name());
-        self.0.push_str("\":");
+    /// Where a record of the `log` crate was written, its file and line, is of no use to who reads a log.
+    fn push_name(&mut self, field: &Field) -> bool {
+        if field.name().starts_with("log.") {
+            return false;
+        }
+        self.line.push_str(",\"");
+        self.line.push_str(field.name());
+        self.line.push_str("\":");
+        true
     }
 
     fn push_bare(&mut self, field: &Field, value: impl fmt::Display) {
-        self.push_name(field);
-        // Writing to a String cannot fail.
-        let _ = write!(self.0, "{value}");
+        if self.push_name(field) {
+            // Writing to a String cannot fail.
+            let _ = write!(self.line, "{value}");
+        }
     }
 }
 
 impl Visit for Fields<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.push_name(field);
-        self.0.push('"');
-        push_escaped(self.0, value);
-        self.0.push('"');
+        if field.name() == "log.target" {
+            self.target = Some(value.to_owned());
+        }
+        if self.push_name(field) {
+            self.line.push('"');
+            push_escaped(self.line, value);
+            self.line.push('"');
+        }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.push_name(field);
-        self.0.push('"');
-        let _ = write!(Escaped(self.0), "{value:?}");
-        self.0.push('"');
+        if self.push_name(field) {
+            self.line.push('"');
+            let _ = write!(Escaped(self.line), "{value:?}");
+            self.line.push('"');
+        }
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
@@ -167,6 +184,17 @@ mod tests {
             prop_assert_eq!(&ours["text"], &text);
             prop_assert_eq!(ours, theirs);
         }
+    }
+
+    #[test]
+    fn a_record_of_the_log_crate_has_its_own_target_and_no_place_in_its_source() {
+        let text = written("info", || {
+            tracing::info!(target: "log", { "log.target" = "mio::poll", "log.file" = "poll.rs", "log.line" = 5_u64 }, "told");
+        });
+        assert!(
+            text.ends_with("\"level\":\"INFO\",\"message\":\"told\",\"target\":\"mio::poll\"}\n"),
+            "{text}"
+        );
     }
 
     #[test]
