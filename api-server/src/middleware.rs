@@ -10,11 +10,11 @@ mod rate_limit;
 mod request_log;
 mod trusted_hosts;
 
-use std::time::Instant;
+use std::{net::IpAddr, time::Instant};
 
 use actix_http::ConnectionType;
 use actix_web::{
-    Error,
+    Error, HttpResponse,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     middleware::Next,
@@ -23,12 +23,12 @@ use actix_web::{
 
 pub use self::request_log::new_id;
 use self::request_log::{Asked, RequestId};
-use crate::{policy::Compiled, state::State};
+use crate::{limiter::Verdict, policy::Compiled, state::State};
 
 /// Paths that kubelet and Prometheus ask by IP address and often: any host, no log line while all is well.
 const PROBE_PATHS: [&str; 4] = ["/health", "/livez", "/readyz", "/metrics"];
 
-fn is_probe(path: &str) -> bool {
+pub fn is_probe(path: &str) -> bool {
     PROBE_PATHS.contains(&path)
 }
 
@@ -42,8 +42,8 @@ pub async fn stack(
     api_prefix::cut_off(&mut req);
     let policy = state.policy();
     let asked = Asked { start, id: RequestId::of(&req), client: request_log::client(&req, &policy) };
-    let mut response =
-        problems::explain(for_trusted_hosts(&state, &policy, &asked, req, next).await?, &asked.id);
+    let response = answer(&state, &policy, asked.client, req, next).await?;
+    let mut response = problems::explain(response, &asked.id);
     policy.headers.apply(response.headers_mut());
     // A connection closed while nothing is under way can meet a request that has just been sent, and that request is
     // lost. So while the process drains, each HTTP/1 connection is closed behind an answer that says so.
@@ -54,45 +54,19 @@ pub async fn stack(
     Ok(response)
 }
 
-async fn for_trusted_hosts(
+/// Asks the route, unless something before it answers.
+async fn answer(
     state: &State,
     policy: &Compiled,
-    asked: &Asked,
+    client: Option<IpAddr>,
     req: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     if let Some(refusal) = trusted_hosts::refuse(&policy.policy.trusted_hosts, &req) {
         return Ok(req.into_response(refusal));
     }
-    let Some(cors) = &policy.cors else { return counted(state, policy, asked, req, next).await };
-    let origin = cors::origin(&req);
-    let mut response = match cors::preflight(cors, &req) {
-        Some(answer) => req.into_response(answer),
-        None => counted(state, policy, asked, req, next).await?,
-    };
-    cors::allow(cors, origin, response.headers_mut());
-    Ok(response)
-}
-
-/// Counts the request before anything else is spent on it, authentication included.
-async fn counted(
-    state: &State,
-    policy: &Compiled,
-    asked: &Asked,
-    req: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<BoxBody>, Error> {
-    let verdict = match rate_limit::count(state, policy, &req, asked.client).await {
-        Ok(verdict) => verdict,
-        Err(closed) => return Ok(req.into_response(closed)),
-    };
-    let refusal = match rate_limit::refuse(verdict.as_ref()) {
-        Some(refusal) => Some(refusal),
-        None => match auth::refuse(state, policy, &req).await {
-            Some(refusal) => Some(refusal),
-            None => body_limit::refuse(state.config.max_body_bytes, &req),
-        },
-    };
+    let cors = policy.cors.as_ref().map(|cors| (cors, cors::origin(&req)));
+    let (refusal, verdict) = refuse(state, policy, client, &req).await;
     let mut response = match refusal {
         Some(refusal) => req.into_response(refusal),
         None => next.call(req).await?.map_into_boxed_body(),
@@ -100,5 +74,30 @@ async fn counted(
     if let Some(verdict) = verdict {
         rate_limit::say(&verdict, response.headers_mut());
     }
+    if let Some((cors, origin)) = cors {
+        cors::allow(cors, origin, response.headers_mut());
+    }
     Ok(response)
+}
+
+/// The answer where the route is not asked, and what the limits say. A request is counted before anything else is spent on
+/// it, authentication included.
+async fn refuse<'a>(
+    state: &State,
+    policy: &'a Compiled,
+    client: Option<IpAddr>,
+    req: &ServiceRequest,
+) -> (Option<HttpResponse>, Option<Verdict<'a>>) {
+    if let Some(answer) = policy.cors.as_ref().and_then(|cors| cors::preflight(cors, req)) {
+        return (Some(answer), None);
+    }
+    let verdict = match rate_limit::count(state, policy, req, client).await {
+        Ok(verdict) => verdict,
+        Err(closed) => return (Some(closed), None),
+    };
+    if let Some(refusal) = rate_limit::refuse(verdict.as_ref()) {
+        return (Some(refusal), verdict);
+    }
+    let refusal = auth::refuse(state, policy, req).await;
+    (refusal.or_else(|| body_limit::refuse(state.config.max_body_bytes, req)), verdict)
 }

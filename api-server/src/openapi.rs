@@ -7,6 +7,7 @@ use utoipa::{
 };
 
 use crate::{
+    middleware::is_probe,
     problem::{MEDIA_TYPE, Problem},
     routes::{about, health, jobs, jwks, login, provider_key, videos},
 };
@@ -130,11 +131,6 @@ fn error(status: &str, text: &str) -> (String, Value) {
         add_header(&mut response, name);
     }
     (status.to_owned(), response)
-}
-
-/// Kubelet and Prometheus are never told to come later.
-fn is_probe(path: &str) -> bool {
-    ["/health", "/livez", "/readyz"].contains(&path)
 }
 
 /// The headers of an operation's own answers.

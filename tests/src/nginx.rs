@@ -13,7 +13,7 @@ const PROGRAM: &str = "/usr/sbin/nginx";
 
 /// Everything that is not the test's: one worker, and all files in its own folder.
 const MAIN: &str = "daemon off; worker_processes 1; pid FOLDER/pid; error_log stderr info;
-events { worker_connections 256; }
+events { worker_connections 2048; }
 http {
 client_body_temp_path FOLDER/body; proxy_temp_path FOLDER/proxy; fastcgi_temp_path FOLDER/fastcgi;
 uwsgi_temp_path FOLDER/uwsgi; scgi_temp_path FOLDER/scgi;
@@ -25,12 +25,15 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Starts it with this in its `http { }`, where FOLDER is its own folder; when it returns, something listens on the
-    /// loopback port.
-    pub fn start(http: &str, port: u16) -> Result<Self> {
+    /// Starts it with this in its `http { }`, where FOLDER is its own folder, which holds these files too, by name and
+    /// content; when it returns, something listens on the loopback port.
+    pub fn start(http: &str, files: &[(&str, &str)], port: u16) -> Result<Self> {
         ensure!(PathBuf::from(PROGRAM).exists(), "{PROGRAM} is missing: run tests/install-debian.sh");
         let mut daemon =
             Daemon::new("nginx", PROGRAM.into(), daemon::unprivileged("www-data")?, Signal::TERM)?;
+        for (name, content) in files {
+            daemon.write(name, content)?;
+        }
         let text = format!("{MAIN}{http}\n}}\n").replace("FOLDER", &daemon.folder().display().to_string());
         let file = daemon.write("nginx.conf", &text)?;
         // Before it has read the file it would write to the log in /var, which is not its own.

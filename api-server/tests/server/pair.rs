@@ -76,7 +76,7 @@ impl Pair {
         let ports = [(); 2].map(|()| free_port().unwrap());
         let http = HTTP.replace("SERVICE", &service.api.to_string()).replace("PROXY", PROXY);
         let http = http.replace("RAW", &ports[0].to_string()).replace("TIDY", &ports[1].to_string());
-        let nginx = Nginx::start(&http, ports[1]).unwrap();
+        let nginx = Nginx::start(&http, &[], ports[1]).unwrap();
         let doors = ports.map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
         Self { nginx, service, doors, got: RefCell::default() }
     }

@@ -2,14 +2,15 @@
 
 use std::{
     fs,
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::SocketAddr,
     path::Path,
-    process::{Child, Command},
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
+use testbed::{Nginx, etcd::free_port};
 
 use crate::{
     open_loop::{Load, Report},
@@ -17,67 +18,34 @@ use crate::{
     tls::Authority,
 };
 
-const PROGRAM: &str = "/usr/sbin/nginx";
 /// More than nginx keeps an unused connection.
 const DRAIN: (&str, &str) = ("DRAIN_DELAY", "3");
 /// Two serve, and each has another port for its successor.
 const SLOTS: usize = 2;
 
 /// nginx in front of four ports. It speaks TLS to them, keeps connections, and asks another one when none is taken.
-struct Nginx {
-    address: SocketAddr,
-    child: Child,
-    folder: TempDir,
-}
-
-impl Nginx {
-    fn start(upstreams: [SocketAddr; 2 * SLOTS], ca: &Path) -> Self {
-        assert!(Path::new(PROGRAM).exists(), "{PROGRAM} is missing: run tests/install-debian.sh soak");
-        let folder = tempfile::tempdir().unwrap();
-        let address = free_address();
-        let servers = upstreams.map(|one| format!("server {one} max_fails=1 fail_timeout=1s;")).join(" ");
-        let (dir, ca) = (folder.path().display(), ca.display());
-        let text = format!(
-            "worker_processes 1; daemon off; pid {dir}/pid; error_log {dir}/error.log warn;
-             events {{ worker_connections 2048; }}
-             http {{
-               access_log off; keepalive_requests 1000000;
-               client_body_temp_path {dir}/b; proxy_temp_path {dir}/p; fastcgi_temp_path {dir}/f;
-               uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;
-               upstream api {{ {servers} keepalive 16; keepalive_timeout 1s; }}
-               server {{
-                 listen {address};
-                 proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host studio.example;
-                 proxy_ssl_verify on; proxy_ssl_trusted_certificate {ca}; proxy_ssl_name studio.example;
-                 proxy_ssl_server_name on; proxy_ssl_session_reuse off; proxy_connect_timeout 2s;
-                 location / {{ proxy_pass https://api; }}
-                 location = /login {{ proxy_pass https://api; proxy_request_buffering off; }}
-               }}
-             }}"
-        );
-        let file = folder.path().join("nginx.conf");
-        fs::write(&file, text).unwrap();
-        let child =
-            Command::new("setpriv").args(["--pdeathsig", "TERM", PROGRAM, "-c"]).arg(&file).spawn().unwrap();
-        let nginx = Self { address, child, folder };
-        wait_until("nginx", || TcpStream::connect(address).ok());
-        nginx
+const HTTP: &str = r#"
+    access_log off; keepalive_requests 1000000;
+    upstream api { SERVERS keepalive 16; keepalive_timeout 1s; }
+    server {
+        listen ADDRESS;
+        proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host studio.example;
+        proxy_ssl_verify on; proxy_ssl_trusted_certificate FOLDER/ca.crt; proxy_ssl_name studio.example;
+        proxy_ssl_server_name on; proxy_ssl_session_reuse off; proxy_connect_timeout 2s;
+        location / { proxy_pass https://api; }
+        location = /login { proxy_pass https://api; proxy_request_buffering off; }
     }
+"#;
 
-    fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("error.log")).unwrap_or_default()
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
-        let _ = self.child.wait();
-    }
+fn nginx(upstreams: [SocketAddr; 2 * SLOTS], address: SocketAddr, ca: &Path) -> Nginx {
+    let servers = upstreams.map(|one| format!("server {one} max_fails=1 fail_timeout=1s;")).join(" ");
+    let http = HTTP.replace("SERVERS", &servers).replace("ADDRESS", &address.to_string());
+    let ca = fs::read_to_string(ca).unwrap();
+    Nginx::start(&http, &[("ca.crt", &ca)], address.port()).unwrap()
 }
 
 fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()))
 }
 
 /// The running processes and what the next one needs.
@@ -89,7 +57,8 @@ struct Stage {
 }
 
 impl Stage {
-    fn set() -> (Self, Nginx) {
+    /// With the address of nginx.
+    fn set() -> (Self, Nginx, SocketAddr) {
         let certificates = Authority::with_pair();
         let policy = policy(r#"{"version": 1, "rateLimits": {}}"#);
         let addresses = [(); 2 * SLOTS].map(|()| free_address());
@@ -98,8 +67,9 @@ impl Stage {
             let service = stage.start();
             stage.slots.push(service);
         }
-        let nginx = Nginx::start(addresses, &stage.certificates.1.path().join("ca.crt"));
-        (stage, nginx)
+        let address = free_address();
+        let nginx = nginx(addresses, address, &stage.certificates.1.path().join("ca.crt"));
+        (stage, nginx, address)
     }
 
     fn settings<'a>(&'a self, address: &'a str) -> [(&'a str, &'a str); 4] {
@@ -155,8 +125,8 @@ fn check(report: &Report, nginx: &Nginx) {
 #[ignore = "soak: nine minutes; SOAK_REQUESTS=5000 for a short trial"]
 fn ten_rolling_updates_at_200_requests_a_second_behind_nginx_fail_none_of_100000() {
     let requests = std::env::var("SOAK_REQUESTS").map_or(100_000, |number| number.parse().unwrap());
-    let (mut stage, nginx) = Stage::set();
-    let load = Load::start(nginx.address, 200);
+    let (mut stage, nginx, address) = Stage::set();
+    let load = Load::start(address, 200);
     for number in 0..10 {
         let took = stage.update(number);
         stage.certificates.0.issue(stage.certificates.1.path());
