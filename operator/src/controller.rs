@@ -33,6 +33,7 @@ use crate::{
     metrics::Outcome,
     reconcile::{Next, reconcile},
     report::report_blocked,
+    services::Services,
     task::Task,
     turns::Turns,
     view::View,
@@ -76,10 +77,9 @@ pub async fn serve(
         settings: term.settings,
         keys: Arc::new(keys),
         cache: Cache::default(),
-        services: store.clone(),
+        services: Services::new(store.clone()),
         watches: Arc::new(Watches::new(&term.args.namespaces)),
         crd: crate::crd::Installed::default(),
-        written: std::sync::Mutex::default(),
         unwritten: std::sync::Mutex::default(),
         turns: Turns::new(term.args.concurrency.into()),
         backoff: Backoff::default(),
@@ -150,7 +150,7 @@ async fn in_turn(service: Arc<Guarded>, ctx: Arc<Context>) -> Result<Action, Err
     let namespace = service.namespace().unwrap_or_default();
     let Some(_turn) = ctx.turns.take(&namespace).await else { return Ok(Action::await_change()) };
     // It may have changed or gone while it waited.
-    let Some(service) = ctx.services.get(&ObjectRef::from_obj(&*service)) else {
+    let Some(service) = ctx.services.newest(&ObjectRef::from_obj(&*service)) else {
         return Ok(Action::await_change());
     };
     // On the heap, so that the thousands that may wait above are small.
@@ -179,7 +179,7 @@ async fn measured(service: &Guarded, ctx: &Context) -> Result<Action, Error> {
 
 /// A pass that panics or hangs ends here, and its service says so.
 async fn isolated(service: &HardenedService, ctx: &Context) -> Result<Next, Error> {
-    let work = reconcile(Arc::new(service.clone()), ctx);
+    let work = reconcile(service, ctx);
     let error = match AssertUnwindSafe(tokio::time::timeout(DEADLINE, work)).catch_unwind().await {
         Ok(Ok(result)) => return result,
         Ok(Err(_)) => Error::Deadline(DEADLINE),
@@ -189,10 +189,12 @@ async fn isolated(service: &HardenedService, ctx: &Context) -> Result<Next, Erro
         reason: Reason::InternalError,
         message: format!("{error}; what runs keeps running, and the operator tries again"),
     };
-    let service = ctx.newest(Arc::new(service.clone()));
-    let report = report_blocked(ctx, &service, problem, Timestamp::now());
-    // Best effort: the error itself is logged and counted in any case.
-    let _ = tokio::time::timeout(LAST_WORD, report).await;
+    let of = ObjectRef::new(&service.name_any()).within(&service.namespace().unwrap_or_default());
+    if let Some(Ok(newest)) = ctx.services.newest(&of).as_deref().map(|service| &service.0) {
+        let report = report_blocked(ctx, newest, problem, Timestamp::now());
+        // Best effort: the error itself is logged and counted in any case.
+        let _ = tokio::time::timeout(LAST_WORD, report).await;
+    }
     Err(error)
 }
 

@@ -119,5 +119,5 @@ fn note(feed: &Feed, outdated: Option<Outdated>) {
     } else {
         tracing::info!("the CustomResourceDefinition has every field");
     }
-    feed.queue.push(feed.ctx.services_in(None));
+    feed.queue.push(feed.ctx.services.within(None));
 }

@@ -1,6 +1,6 @@
 //! The pass over one service: observe, mint, render, apply, report.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use crds::{ChildState, HardenedService, Reason};
 use k8s_openapi::jiff::Timestamp;
@@ -40,10 +40,9 @@ pub enum Next {
 }
 
 /// Brings one service to what its spec says.
-pub async fn reconcile(service: Arc<HardenedService>, ctx: &Context) -> Result<Next, Error> {
+pub async fn reconcile(service: &HardenedService, ctx: &Context) -> Result<Next, Error> {
     let now = Timestamp::now();
-    let service = ctx.newest(service);
-    let key = key_of(&*service);
+    let key = key_of(service);
     #[cfg(debug_assertions)]
     crate::seeded::fault(&key.name).await;
     let unseen = ctx.watches.refusal(NAMESPACES, &key.namespace);
@@ -56,26 +55,26 @@ pub async fn reconcile(service: Arc<HardenedService>, ctx: &Context) -> Result<N
         return Ok(Next::Change);
     }
     let problem = ctx.crd.problem().or_else(|| unseen.map(|refusal| refusal.problem()));
-    if let Some(problem) = problem.or_else(|| blocked(&service, &namespace, &key, now)) {
-        if problem.reason == Reason::NamespaceNotOnboarded && is_younger(&service, ONBOARDING, now) {
+    if let Some(problem) = problem.or_else(|| blocked(service, &namespace, &key, now)) {
+        if problem.reason == Reason::NamespaceNotOnboarded && is_younger(service, ONBOARDING, now) {
             return Ok(Next::After(ONBOARDING));
         }
-        let written = report::report_blocked(ctx, &service, problem, now).await?;
-        return Ok(again(Next::After(until_resumed(&service, now)), &written));
+        let written = report::report_blocked(ctx, service, problem, now).await?;
+        return Ok(again(Next::After(until_resumed(service, now)), &written));
     }
     if namespace.secrets == Secrets::Unknown {
         return Ok(Next::Change);
     }
-    let observed = observe::observe(ctx, &service, &key);
-    let (facts, certificate) = mint::mint(ctx, &service, &key, &observed, now).await?;
-    let children = render::desired(&service, &facts).into_objects();
+    let observed = observe::observe(ctx, service, &key);
+    let (facts, certificate) = mint::mint(ctx, service, &key, &observed, now).await?;
+    let children = render::desired(service, &facts).into_objects();
     let rules = Rules {
-        replicas_are_fixed: render::replicas_are_fixed(&service),
+        replicas_are_fixed: render::replicas_are_fixed(service),
         tolerated_annotations: &facts.settings.tolerated_annotations,
     };
-    let pass = Pass { ctx, service: &service, key: &key, rules, now };
+    let pass = Pass { ctx, service, key: &key, rules, now };
     let applied = Box::pin(apply::apply(&pass, children, &observed, &certificate)).await?;
-    let written = report::report(ctx, &service, render::status(&service, &applied, &facts, now)).await?;
+    let written = report::report(ctx, service, render::status(service, &applied, &facts, now)).await?;
     let next = match (next(&applied, &certificate, now), ctx.fights.wake(&key, now)) {
         (Next::After(pause), Some(wake)) => Next::After(pause.min(wake)),
         (next, _) => next,

@@ -43,7 +43,7 @@ pub async fn report(
     // With the resourceVersion a status that was computed from an older object is refused instead of written.
     let patch = json!({"metadata": {"resourceVersion": service.resource_version()}, "status": status});
     match api.patch_status(&service.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
-        Ok(written) => ctx.remember(written),
+        Ok(written) => ctx.services.answered(written),
         // Gone, or changed meanwhile: the watch brings the next pass.
         Err(kube::Error::Api(s)) if s.is_not_found() || s.is_conflict() => return Ok(Written::Done),
         Err(kube::Error::Api(s)) if let Some(refusal) = Refusal::of(&s) => {

@@ -24,7 +24,7 @@ use kube::{
 use render::Kind;
 use tokio::task::JoinSet;
 
-use crate::{Context, cache::Key, crd, key_of};
+use crate::{Context, cache::Key, crd, key_of, services::version};
 
 pub use follow::{Change, follow};
 pub use states::{DEFINITION, NAMESPACES, SERVICES, Scope, State, Watches};
@@ -75,7 +75,7 @@ impl Feed {
         }
         let denied = self.ctx.watches.denied().len();
         self.ctx.metrics.watches_denied.set(i64::try_from(denied).unwrap_or(i64::MAX));
-        self.queue.push(self.ctx.services_in(self.scope.namespace.as_deref()));
+        self.queue.push(self.ctx.services.within(self.scope.namespace.as_deref()));
     }
 }
 
@@ -149,25 +149,30 @@ fn take(feed: &Feed, writer: &mut Writer<Guarded>, change: Change<Guarded>) {
                 }
             }
             for service in list {
-                feed.ctx.forget_older(&service);
-                writer.apply_watcher_event(&Event::Apply(service));
+                show(feed, writer, service);
             }
             feed.set(State::Listed);
             feed.queue.push(listed);
         }
         Change::Apply(mut service) => {
             forget_status_fields(&mut service);
-            feed.ctx.forget_older(&service);
-            let key = key_of(&service);
-            writer.apply_watcher_event(&Event::Apply(service));
+            let key = show(feed, writer, service);
             feed.queue.push([key]);
         }
         Change::Delete(service) => {
-            feed.ctx.forget(&key_of(&service));
+            let key = key_of(&service);
             writer.apply_watcher_event(&Event::Delete(service));
+            feed.ctx.forget(&key);
         }
         Change::Denied(refusal) => feed.set(State::Denied(refusal)),
     }
+}
+
+fn show(feed: &Feed, writer: &mut Writer<Guarded>, service: Guarded) -> Key {
+    let (key, version) = (key_of(&service), version(&service));
+    writer.apply_watcher_event(&Event::Apply(service));
+    feed.ctx.services.caught_up(&key, version);
+    key
 }
 
 /// Of managedFields only those of the spec are ever read; those of our own status are the larger part of a service.

@@ -15,7 +15,7 @@ fn a_vault_of_a_tests_own_keeps_values_gives_tokens_and_starts_again_empty() -> 
     let read = |path: &str| vault.call("GET", path, &Value::Null);
     assert_eq!(read("old/studio")?["data"]["key"], "old");
     assert_eq!(read("new/data/studio")?["data"]["data"]["key"], "new");
-    assert!(read("new/data/nothing").unwrap_err().to_string().contains("404"));
+    assert!(format!("{:#}", read("new/data/nothing").unwrap_err()).contains("404"));
 
     vault.policy("studio", r#"path "new/data/studio" { capabilities = ["read"] }"#)?;
     let role = vault.approle("studio", &["studio"], "1m")?;

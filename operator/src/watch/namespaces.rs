@@ -58,7 +58,7 @@ fn seen(feed: &Feed, secrets: &SecretWatches, namespace: &PartialObjectMeta<Name
     });
     secrets.keep(onboarded && !terminating, &name, &feed.ctx, &feed.queue);
     if changed {
-        feed.queue.push(feed.ctx.services_in(Some(&name)));
+        feed.queue.push(feed.ctx.services.within(Some(&name)));
     }
 }
 
@@ -97,7 +97,7 @@ async fn secrets(ctx: Arc<Context>, queue: Queue, namespace: String) {
     let scope = Scope { what: Kind::Secret.as_str(), namespace: Some(namespace.clone()) };
     let set = |secrets: Secrets| {
         let changed = ctx.cache.set_namespace(&namespace, |n| n.secrets = secrets);
-        if changed { ctx.services_in(Some(&namespace)) } else { Vec::new() }
+        if changed { ctx.services.within(Some(&namespace)) } else { Vec::new() }
     };
     follow(api, labelled(), &scope, |change| {
         let mut touched: BTreeSet<Key> = BTreeSet::new();
