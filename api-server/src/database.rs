@@ -76,15 +76,16 @@ impl Database {
         let Some(options) = options(secrets)? else { return Ok(()) };
         match &*self.pool.load() {
             Some(pool) => pool.set_connect_options(options),
-            None => self.pool.store(Some(
-                PgPoolOptions::new()
-                    .max_connections(self.max_connections)
-                    .acquire_timeout(ACQUIRE_TIMEOUT)
-                    .connect_lazy_with(options)
-                    .into(),
-            )),
+            None => self.begin(options),
         }
         Ok(())
+    }
+
+    /// A pool without a connection. That before it ends with the last request that uses it.
+    fn begin(&self, options: PgConnectOptions) {
+        let pool =
+            PgPoolOptions::new().max_connections(self.max_connections).acquire_timeout(ACQUIRE_TIMEOUT);
+        self.pool.store(Some(pool.connect_lazy_with(options).into()));
     }
 
     /// Watches the credentials and the database until the process ends.
@@ -108,12 +109,20 @@ impl Database {
 
     async fn probe(&self) {
         let Some(pool) = self.pool() else { return };
-        let answer = timeout(ACQUIRE_TIMEOUT, sqlx::query("SELECT 1").execute(&pool)).await;
+        let standby = sqlx::query_scalar("SELECT pg_is_in_recovery()").fetch_one(&pool);
+        let answer = timeout(ACQUIRE_TIMEOUT, standby).await;
         // A pool whose connections are all in use is busy, not lost.
         let busy = pool.num_idle() == 0 && pool.size() >= self.max_connections;
-        let lost = !matches!(answer, Ok(Ok(_))) && !busy;
+        let standby = matches!(answer, Ok(Ok(true)));
+        let lost = standby || !matches!(answer, Ok(Ok(_))) && !busy;
+        if standby {
+            // After a failover the address may lead elsewhere, but open connections stay where they are.
+            self.begin(PgConnectOptions::clone(&pool.connect_options()));
+        }
         if self.lost.swap(lost, Ordering::Relaxed) != lost {
-            if lost {
+            if standby {
+                tracing::error!("the database is a standby that takes no writes: not ready until it does");
+            } else if lost {
                 tracing::error!("the database does not answer: not ready until it does");
             } else {
                 tracing::info!("the database answers again");

@@ -171,8 +171,8 @@ fn of_database(error: &sqlx::Error) -> (StatusCode, &'static str) {
         "22021" | "22P05" => (StatusCode::BAD_REQUEST, "A text holds U+0000; remove it."),
         "23505" => (StatusCode::CONFLICT, "There is one already."),
         "23503" => (StatusCode::CONFLICT, "What this belongs to is gone."),
-        // Lock timeout, serialization failure, deadlock, statement timeout.
-        "55P03" | "40001" | "40P01" | "57014" => AWAY,
+        // Lock timeout, serialization failure, deadlock, statement timeout, and a standby during a failover.
+        "55P03" | "40001" | "40P01" | "57014" | "25006" => AWAY,
         // Connection, credentials, database name, resources, operator's intervention.
         other if ["08", "28", "3D", "53", "57"].iter().any(|class| other.starts_with(class)) => AWAY,
         _ => (StatusCode::INTERNAL_SERVER_ERROR, "The service failed."),

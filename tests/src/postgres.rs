@@ -1,6 +1,7 @@
 //! A real Postgres of one test's own, from Debian's package. It holds what the test puts there and nothing else.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -47,15 +48,35 @@ impl Postgres {
         let mut initdb = daemon.command(&bin.join("initdb"));
         initdb.args(["--no-sync", "--auth=scram-sha-256", "--username=postgres", "--encoding=UTF8"]);
         initdb.args(["--locale=C", "--pgdata=data", "--pwfile"]).arg(secret);
-        let made = initdb.output()?;
-        ensure!(made.status.success(), "initdb fails: {}", String::from_utf8_lossy(&made.stderr));
-        let data = daemon.folder().join("data");
+        succeed(&mut initdb)?;
         daemon.write("data/postgresql.conf", SETTINGS)?;
+        Self::of_data(daemon, port, password)
+    }
+
+    /// Starts a standby that follows this server; it has the same roles and passwords.
+    pub fn standby(&self) -> Result<Self> {
+        let bin = Path::new(BIN);
+        let user = daemon::unprivileged("postgres")?;
+        let daemon = Daemon::new("postgres", bin.join("postgres"), user, Signal::INT)?;
+        let mut copy = daemon.command(&bin.join("pg_basebackup"));
+        copy.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "postgres", "--pgdata=data"]);
+        copy.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"]).env("PGPASSWORD", &self.password);
+        succeed(&mut copy)?;
+        Self::of_data(daemon, free_port()?, self.password.clone())
+    }
+
+    /// Starts the server of the folder's `data`.
+    fn of_data(mut daemon: Daemon, port: u16, password: String) -> Result<Self> {
         let folder = daemon.folder().display().to_string();
-        daemon.set_args(&["-D", &data.display().to_string(), "-p", &port.to_string(), "-k", &folder]);
+        daemon.set_args(&["-D", &format!("{folder}/data"), "-p", &port.to_string(), "-k", &folder]);
         let mut postgres = Self { daemon, port, password };
         postgres.start_again()?;
         Ok(postgres)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
     }
 
     /// Where clients reach the database `postgres` as superuser.
@@ -100,6 +121,12 @@ impl Postgres {
     fn url_of(&self, database: &str) -> String {
         format!("postgres://postgres:{}@127.0.0.1:{}/{database}", self.password, self.port)
     }
+}
+
+fn succeed(command: &mut Command) -> Result<()> {
+    let output = command.output()?;
+    ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
 }
 
 /// By psql over TCP, as any client; neither the password nor the statements stand in its arguments.

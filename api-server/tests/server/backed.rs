@@ -33,8 +33,13 @@ impl Backed {
     }
 
     pub fn with(settings: &[(&str, &str)]) -> Self {
+        Self::reached(settings, Postgres::url)
+    }
+
+    /// Whose service reaches the database at another address than the database's own.
+    pub fn reached(settings: &[(&str, &str)], url: impl FnOnce(&Postgres) -> String) -> Self {
         let postgres = Postgres::start().unwrap();
-        let url = postgres.url();
+        let url = url(&postgres);
         let migrated = tool(&url, &["migrate", "up"], "");
         assert!(migrated.status.success(), "{migrated:?}");
         let service = start(&url, settings);

@@ -13,6 +13,7 @@ mod cors;
 mod dependencies;
 mod drain;
 mod every_route;
+mod failover;
 mod headers;
 mod hostile;
 mod hosts_and_log;
