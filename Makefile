@@ -9,7 +9,7 @@ help: ## List the commands.
 test: ## Check everything; CI runs this.
 	@hack/test.sh
 
-soak: ## Run the long tests; writes docs/evidence/soak.md.
+soak: ## Run the long tests; writes docs/evidence/soak/.
 	@hack/soak.sh
 
 demo: ## Show the product on a real cluster; CONTEXT=name uses one of yours.
