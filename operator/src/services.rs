@@ -81,15 +81,15 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use kube::runtime::{reflector, watcher::Event};
+    use serde_json::json;
 
     use super::*;
 
     fn service(version: u64, uid: &str) -> HardenedService {
-        let mut service = HardenedService::new("shop", crds::HardenedServiceSpec::default());
-        service.metadata.namespace = Some("acme".into());
-        service.metadata.uid = Some(uid.into());
-        service.metadata.resource_version = Some(version.to_string());
-        service
+        let metadata =
+            json!({"name": "shop", "namespace": "acme", "uid": uid, "resourceVersion": version.to_string()});
+        let spec = json!({"environment": "staging", "workload": {"image": "registry.example/shop:1"}});
+        serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap()
     }
 
     fn guarded(version: u64, uid: &str) -> Guarded {
