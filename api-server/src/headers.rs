@@ -1,6 +1,6 @@
 //! The security headers of every answer, compiled once per policy; per answer only the nonce is made.
 
-use std::{cell::RefCell, fmt::Write as _};
+use std::cell::RefCell;
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -36,6 +36,8 @@ pub struct HeaderSet {
     cache_control: HeaderValue,
     /// The Content-Security-Policy, cut where the nonce goes.
     csp: Vec<String>,
+    /// The fixed ones as lines of an HTTP/1 head.
+    lines: String,
 }
 
 impl HeaderSet {
@@ -47,10 +49,16 @@ impl HeaderSet {
                 .into(),
             cache_control: HeaderValue::from_static("no-store, max-age=0"),
             csp: cut(content_security_policy(headers.preset)),
+            lines: String::new(),
         };
         for (name, value) in &headers.overrides {
             set.change(name, value)?;
         }
+        // Every value was checked to be ASCII.
+        let line = |(name, value): &(HeaderName, HeaderValue)| {
+            format!("{name}: {}\r\n", value.to_str().unwrap_or_default())
+        };
+        set.lines = set.fixed.iter().map(line).collect();
         Ok(set)
     }
 
@@ -82,23 +90,44 @@ impl HeaderSet {
         }
     }
 
-    /// The same headers as lines of an HTTP/1 head.
-    pub fn lines(&self) -> String {
-        let csp = (header::CONTENT_SECURITY_POLICY, self.csp());
-        let cache = (header::CACHE_CONTROL, self.cache_control.clone());
-        self.fixed.iter().chain([&csp, &cache]).fold(String::new(), |mut text, (name, value)| {
-            // Writing to a String cannot fail, and every value was checked to be ASCII.
-            let _ = write!(text, "{name}: {}\r\n", value.to_str().unwrap_or_default());
-            text
-        })
+    /// The same headers as lines of an HTTP/1 head; `Cache-Control` only where the answer has none of its own.
+    pub fn push_lines(&self, cache_control: bool, head: &mut Vec<u8>) {
+        head.extend_from_slice(self.lines.as_bytes());
+        if cache_control {
+            head.extend_from_slice(b"cache-control: ");
+            head.extend_from_slice(self.cache_control.as_bytes());
+            head.extend_from_slice(b"\r\n");
+        }
+        head.extend_from_slice(b"content-security-policy: ");
+        match nonce() {
+            None => head.extend_from_slice(CSP_WITHOUT_NONCE.as_bytes()),
+            Some(nonce) => {
+                for (place, part) in self.csp.iter().enumerate() {
+                    head.extend_from_slice(if place > 0 { &nonce } else { b"" });
+                    head.extend_from_slice(part.as_bytes());
+                }
+            }
+        }
+        head.extend_from_slice(b"\r\n");
+    }
+
+    /// Whether a header is one of these, the handler's own `Cache-Control` aside.
+    pub fn names(&self, name: &HeaderName) -> bool {
+        *name == header::CONTENT_SECURITY_POLICY || self.fixed.iter().any(|(fixed, _)| fixed == name)
     }
 
     fn csp(&self) -> HeaderValue {
-        let Some(nonce) = random_to_show().map(|bytes| STANDARD.encode(bytes)) else {
-            return CSP_WITHOUT_NONCE;
-        };
-        HeaderValue::try_from(self.csp.join(&nonce)).unwrap_or(CSP_WITHOUT_NONCE)
+        let Some(nonce) = nonce() else { return CSP_WITHOUT_NONCE };
+        let text = self.csp.join(str::from_utf8(&nonce).unwrap_or_default());
+        HeaderValue::try_from(text).unwrap_or(CSP_WITHOUT_NONCE)
     }
+}
+
+/// 128 bits in base64.
+fn nonce() -> Option<[u8; 24]> {
+    let mut text = [0; 24];
+    let length = STANDARD.encode_slice(random_to_show()?, &mut text).ok()?;
+    (length == text.len()).then_some(text)
 }
 
 /// Writes headers over those of the same names.
@@ -110,11 +139,9 @@ pub(crate) fn insert(from: &[(HeaderName, HeaderValue)], headers: &mut HeaderMap
 
 /// Bytes as lower-case digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        text.extend([byte >> 4, byte & 0xf].map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])));
-    }
-    text
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+    let text = digits.map(|digit| b"0123456789abcdef"[usize::from(digit)]).collect();
+    String::from_utf8(text).unwrap_or_default()
 }
 
 /// Bytes of the system's generator.
@@ -209,7 +236,9 @@ mod tests {
         let set = set("x-frame-options", "SAMEORIGIN");
         assert_eq!(applied(&set, "X-Frame-Options"), "SAMEORIGIN");
         assert_eq!(applied(&set, "X-Content-Type-Options"), "nosniff");
-        assert!(set.lines().contains("x-frame-options: SAMEORIGIN\r\n"));
+        let mut head = Vec::new();
+        set.push_lines(true, &mut head);
+        assert!(str::from_utf8(&head).unwrap().contains("x-frame-options: SAMEORIGIN\r\n"));
     }
 
     #[test]

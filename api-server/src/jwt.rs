@@ -107,7 +107,7 @@ impl Jwt {
         let issuer = policy.issuer.as_deref().unwrap_or(&self.settings.jwt_issuer);
         let foreign = Expected { issuer, audiences, environment, now };
         let mut keys = jwks.current();
-        if keys.find(token.kid()).is_none() && jwks.refetched().await {
+        if keys.find(token.kid()).is_none() && Box::pin(jwks.refetched()).await {
             keys = jwks.current();
         }
         token.verify(keys.find(token.kid()), &foreign)

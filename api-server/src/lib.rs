@@ -28,6 +28,7 @@ mod reload;
 pub mod routes;
 pub mod secrets;
 pub mod server;
+mod stamp;
 pub mod state;
 mod streams;
 pub mod tls;

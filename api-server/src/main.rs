@@ -16,10 +16,6 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// As in the operator: a request is dozens of small allocations, of which glibc's makes more work.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const HELP: &str = "\
 Examples:
   ENVIRONMENT=development API_BIND=127.0.0.1:8080 api-server

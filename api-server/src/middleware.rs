@@ -10,20 +10,21 @@ mod rate_limit;
 mod request_log;
 mod trusted_hosts;
 
-use std::{net::IpAddr, time::Instant};
+use std::{net::IpAddr, rc::Rc, time::Instant};
 
 use actix_http::ConnectionType;
 use actix_web::{
-    Error, HttpResponse,
+    Error, HttpRequest, HttpResponse,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
+    http::Version,
     middleware::Next,
     web::Data,
 };
 
 pub use self::request_log::new_id;
 use self::request_log::{Asked, RequestId};
-use crate::{limiter::Verdict, policy::Compiled, state::State};
+use crate::{limiter::Verdict, policy::Compiled, state::State, turn::Turn};
 
 /// Paths that kubelet and Prometheus ask by IP address and often: any host, no log line while all is well.
 const PROBE_PATHS: [&str; 4] = ["/health", "/livez", "/readyz", "/metrics"];
@@ -44,7 +45,12 @@ pub async fn stack(
     let asked = Asked { start, id: RequestId::of(&req), client: request_log::client(&req, &policy) };
     let response = answer(&state, &policy, asked.client, req, next).await?;
     let mut response = problems::explain(response, &asked.id);
-    policy.headers.apply(response.headers_mut());
+    match &state.stamp {
+        Some(stamp) if passes_wire(response.request()) => {
+            stamp.mark(&policy.headers, response.headers_mut());
+        }
+        _ => policy.headers.apply(response.headers_mut()),
+    }
     // A connection closed while nothing is under way can meet a request that has just been sent, and that request is
     // lost. So while the process drains, each HTTP/1 connection is closed behind an answer that says so.
     if state.draining() {
@@ -52,6 +58,11 @@ pub async fn stack(
     }
     request_log::answered(&state, asked, &mut response);
     Ok(response)
+}
+
+/// Whether the answer leaves as HTTP/1 over a wire that completes its head.
+fn passes_wire(request: &HttpRequest) -> bool {
+    request.version() < Version::HTTP_2 && request.conn_data::<Rc<Turn>>().is_some()
 }
 
 /// Asks the route, unless something before it answers.

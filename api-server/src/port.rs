@@ -8,6 +8,10 @@ use std::{
 
 use actix_service::{Service as _, ServiceFactory, apply_fn_factory};
 use actix_web::web::Data;
+use futures::{
+    FutureExt as _,
+    future::{Either, ready},
+};
 use rustls::ServerConfig;
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -54,10 +58,12 @@ where
 {
     apply_fn_factory(service, move |io: TcpStream, service: &S::Service| {
         let admitted = io.peer_addr().ok().and_then(|peer| Admitted::new(&connections, &state, peer.ip()));
-        let served = admitted.map(|admitted| (admitted, service.call(io)));
-        async move {
-            let Some((_until_its_end, served)) = served else { return Ok(()) };
-            served.await
-        }
+        // Not an async block: it would hold the connection's whole future three times, 10 KiB.
+        admitted.map_or(Either::Left(ready(Ok(()))), |admitted| {
+            Either::Right(service.call(io).map(move |end| {
+                drop(admitted);
+                end
+            }))
+        })
     })
 }

@@ -17,6 +17,7 @@ use actix_web::{
     dev::{AppConfig, Service},
     web::Data,
 };
+use futures::FutureExt as _;
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -237,10 +238,10 @@ where
     let timeout = Duration::from_secs(state.config.header_timeout);
     let app = apply_fn_factory(app, |mut request: Request, service: &S::Service| {
         let (taken, answer) = (Taken::by(&mut request), service.call(request));
-        async move {
-            let _until_answered = taken;
-            answer.await
-        }
+        answer.map(move |answer| {
+            drop(taken);
+            answer
+        })
     });
     let app = app.map_err(move |error: actix_web::Error| {
         let mut response = error.error_response();

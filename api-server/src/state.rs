@@ -21,6 +21,7 @@ use crate::{
     passwords::Passwords,
     policy::{Compiled, PolicyError},
     secrets::Secrets,
+    stamp::Stamp,
     tls::Certificate,
     traces::Traces,
 };
@@ -49,6 +50,7 @@ pub struct State {
     policy: ArcSwap<Compiled>,
     started: Instant,
     draining: watch::Sender<bool>,
+    pub(crate) stamp: Option<Stamp>,
     /// The watched files hold something that was refused.
     pub(crate) stale: Stale,
 }
@@ -112,6 +114,7 @@ impl State {
             policy: ArcSwap::from_pointee(compiled),
             started: Instant::now(),
             draining: watch::Sender::new(false),
+            stamp: Stamp::new(),
             stale: Stale::default(),
         })
     }

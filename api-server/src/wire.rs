@@ -121,16 +121,23 @@ impl<IO: AsyncWrite + Unpin> Wire<IO> {
             self.poll_farewell(cx)?;
             return Poll::Ready(Ok(sent));
         }
-        match bare_answer(buf) {
-            None => Pin::new(&mut self.io).poll_write(cx, buf),
-            Some(bare) => {
-                self.pending.extend_from_slice(&buf[..bare.start]);
-                self.pending.extend_from_slice(complete(&bare, &self.state).as_bytes());
-                // What is not sent now is sent by the flush, which the dispatcher waits for.
-                let _ = self.poll_pending(cx)?;
-                Poll::Ready(Ok(buf.len()))
+        let bare = bare_answer(buf);
+        let whole = &buf[..bare.as_ref().map_or(buf.len(), |bare| bare.start)];
+        let stamp = self.state.stamp.as_ref();
+        let completed =
+            stamp.is_some_and(|stamp| stamp.complete(&self.state.policy().headers, whole, &mut self.pending));
+        if !completed {
+            if bare.is_none() {
+                return Pin::new(&mut self.io).poll_write(cx, buf);
             }
+            self.pending.extend_from_slice(whole);
         }
+        if let Some(bare) = bare {
+            complete(&bare, &self.state, &mut self.pending);
+        }
+        // What is not sent now is sent by the flush, which the dispatcher waits for.
+        let _ = self.poll_pending(cx)?;
+        Poll::Ready(Ok(buf.len()))
     }
 
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -233,20 +240,22 @@ fn bare_answer(buf: &[u8]) -> Option<Bare<'_>> {
     (empty && is_error).then_some(Bare { start: tail_start + at, version, status, date })
 }
 
-fn complete(bare: &Bare<'_>, state: &State) -> String {
+fn complete(bare: &Bare<'_>, state: &State, answer: &mut Vec<u8>) {
     let Bare { version, status, date, .. } = bare;
     let id = new_id();
     let body = problem::body(*status, None, &id);
     // There is no parsed request: neither method nor path are known.
     tracing::info!(target: "access", request_id = id, status = status.as_u16(), "malformed or late request");
     state.metrics.answered(&Method::TRACE, NO_ROUTE.to_owned(), status.as_u16(), Duration::ZERO);
-    format!(
-        "{version} {status}\r\n{headers}x-request-id: {id}\r\ncontent-type: {media}\r\ncontent-length: {length}\r\n\
-         connection: close\r\ndate: {date}\r\n\r\n{body}",
-        headers = state.policy().headers.lines(),
+    answer.extend_from_slice(format!("{version} {status}\r\n").as_bytes());
+    state.policy().headers.push_lines(true, answer);
+    let rest = format!(
+        "x-request-id: {id}\r\ncontent-type: {media}\r\ncontent-length: {length}\r\nconnection: close\r\n\
+         date: {date}\r\n\r\n{body}",
         media = problem::MEDIA_TYPE,
         length = body.len(),
-    )
+    );
+    answer.extend_from_slice(rest.as_bytes());
 }
 
 #[cfg(test)]

@@ -33,11 +33,12 @@ pub struct Counted {
     pub store: Arc<Store>,
 }
 
-/// A number of requests in a period, and the value of `RateLimit-Policy` that says it.
+/// A number of requests in a period, and the values of `X-RateLimit-Limit` and `RateLimit-Policy` that say it.
 #[derive(Debug)]
 pub struct Limit {
     /// The number and the period.
     pub quota: Quota,
+    number: HeaderValue,
     policy: HeaderValue,
 }
 
@@ -46,7 +47,7 @@ impl Limit {
         let policy = format!("\"{name}\";q={};w={}", quota.requests(), seconds(quota.period()));
         let policy = HeaderValue::try_from(policy)
             .map_err(|_| format!("rateLimits.rules.name: {name:?} cannot stand in a header"))?;
-        Ok(Self { quota, policy })
+        Ok(Self { quota, number: quota.requests().into(), policy })
     }
 }
 
@@ -87,7 +88,7 @@ impl Counted {
         Verdict {
             rule: &self.name,
             allowed: decision.allowed,
-            limit: limit.quota.requests(),
+            limit: &limit.number,
             remaining: decision.remaining,
             reset: seconds(decision.reset),
             retry_after: seconds(decision.retry_after),

@@ -62,10 +62,9 @@ impl Fields<'_> {
         true
     }
 
-    fn push_bare(&mut self, field: &Field, value: impl fmt::Display) {
+    fn push_bare(&mut self, field: &Field, value: &str) {
         if self.push_name(field) {
-            // Writing to a String cannot fail.
-            let _ = write!(self.line, "{value}");
+            self.line.push_str(value);
         }
     }
 }
@@ -91,15 +90,15 @@ impl Visit for Fields<'_> {
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.push_bare(field, value);
+        self.push_bare(field, itoa::Buffer::new().format(value));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.push_bare(field, value);
+        self.push_bare(field, itoa::Buffer::new().format(value));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.push_bare(field, value);
+        self.push_bare(field, if value { "true" } else { "false" });
     }
 }
 
@@ -114,9 +113,14 @@ impl Write for Escaped<'_> {
 
 /// RFC 8259 7: quotes, backslashes and control characters. All of them are ASCII, so each stands between characters.
 fn push_escaped(line: &mut String, text: &str) {
+    let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+    // Without an early end it looks at 32 bytes at once.
+    if text.bytes().fold(true, |plain, byte| plain & is_plain(byte)) {
+        return line.push_str(text);
+    }
     let mut from = 0;
     for (at, byte) in text.bytes().enumerate() {
-        if byte >= b' ' && byte != b'"' && byte != b'\\' {
+        if is_plain(byte) {
             continue;
         }
         line.push_str(&text[from..at]);
@@ -128,25 +132,27 @@ fn push_escaped(line: &mut String, text: &str) {
 
 /// RFC 3339 in UTC with microseconds.
 fn push_time(line: &mut String, now: OffsetDateTime) {
-    push_digits(line, now.year().unsigned_abs(), 4);
-    for (sign, number) in [
-        ('-', u8::from(now.month())),
-        ('-', now.day()),
-        ('T', now.hour()),
-        (':', now.minute()),
-        (':', now.second()),
+    let mut text = *b"0000-00-00T00:00:00.000000Z";
+    for (from, to, number) in [
+        (0, 4, now.year().unsigned_abs()),
+        (5, 7, u8::from(now.month()).into()),
+        (8, 10, now.day().into()),
+        (11, 13, now.hour().into()),
+        (14, 16, now.minute().into()),
+        (17, 19, now.second().into()),
+        (20, 26, now.microsecond()),
     ] {
-        line.push(sign);
-        push_digits(line, number.into(), 2);
+        put_digits(&mut text[from..to], number);
     }
-    line.push('.');
-    push_digits(line, now.microsecond(), 6);
-    line.push('Z');
+    line.push_str(str::from_utf8(&text).unwrap_or_default());
 }
 
-fn push_digits(line: &mut String, number: u32, count: u32) {
-    let digits = (0..count).rev().map(|place| char::from_digit(number / 10_u32.pow(place) % 10, 10));
-    line.extend(digits.flatten());
+fn put_digits(places: &mut [u8], number: u32) {
+    let mut rest = number;
+    for place in places.iter_mut().rev() {
+        *place = b"0123456789"[rest as usize % 10];
+        rest /= 10;
+    }
 }
 
 #[cfg(test)]

@@ -64,13 +64,16 @@ fn close(closed: &Closed<'_>) -> HttpResponse {
 
 /// The widespread names, and those of draft-ietf-httpapi-ratelimit-headers.
 pub fn say(verdict: &Verdict<'_>, headers: &mut HeaderMap) {
-    headers.insert(X_RATELIMIT_LIMIT, verdict.limit.into());
-    headers.insert(X_RATELIMIT_REMAINING, verdict.remaining.into());
-    headers.insert(X_RATELIMIT_RESET, verdict.reset.into());
+    let mut numbers = [itoa::Buffer::new(), itoa::Buffer::new()];
+    let [remaining, reset] = &mut numbers;
+    let (remaining, reset) = (remaining.format(verdict.remaining), reset.format(verdict.reset));
+    let now = ["\"", verdict.rule, "\";r=", remaining, ";t=", reset].concat();
+    headers.insert(X_RATELIMIT_LIMIT, verdict.limit.clone());
     headers.insert(RATELIMIT_POLICY, verdict.policy.clone());
-    let now = format!("\"{}\";r={};t={}", verdict.rule, verdict.remaining, verdict.reset);
-    if let Ok(now) = HeaderValue::try_from(now) {
-        headers.insert(RATELIMIT, now);
+    for (name, text) in [(X_RATELIMIT_REMAINING, remaining), (X_RATELIMIT_RESET, reset), (RATELIMIT, &now)] {
+        if let Ok(value) = HeaderValue::from_str(text) {
+            headers.insert(name, value);
+        }
     }
     if !verdict.allowed {
         headers.insert(RETRY_AFTER, verdict.retry_after.max(1).into());

@@ -27,7 +27,10 @@ fn is_trusted(req: &ServiceRequest, trusted: &[String]) -> bool {
     let authority = req.uri().authority().map(Authority::as_str);
     let header = req.headers().get(header::HOST).map(|v| v.to_str().unwrap_or(""));
     let mut named = authority.into_iter().chain(header).peekable();
-    named.peek().is_some() && named.all(|text| host_of(text).is_some_and(|host| matches(&host, trusted)))
+    let is_one = |text: &str| {
+        trusted.iter().any(|host| host == text) || host_of(text).is_some_and(|host| matches(&host, trusted))
+    };
+    named.peek().is_some() && named.all(is_one)
 }
 
 fn matches(host: &str, trusted: &[String]) -> bool {

@@ -29,6 +29,8 @@ pub fn check(answer: &Answer) -> String {
     assert_eq!(answer.header("Cross-Origin-Resource-Policy"), "same-origin");
     assert_eq!(answer.header("Cross-Origin-Opener-Policy"), "same-origin");
     assert_eq!(answer.header("X-Permitted-Cross-Domain-Policies"), "none");
+    let is_mark = |name: &str| name.len() == 34 && name.starts_with("x-") && !name[2..].contains('-');
+    assert!(!answer.headers.iter().any(|(name, _)| is_mark(name)), "{answer:?}");
     let csp = answer.header("Content-Security-Policy");
     assert!(csp.starts_with("default-src 'none'; "), "{csp}");
     let nonce = csp.split("script-src 'nonce-").nth(1).unwrap().split('\'').next().unwrap();
