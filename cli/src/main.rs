@@ -1,6 +1,8 @@
 //! `kubectl hardened`: the command line and its answers. It decides nothing about children; that is render's.
 
+mod cluster;
 mod crds;
+mod host;
 mod onboard;
 mod render;
 mod source;
