@@ -1,6 +1,9 @@
 //! `kubectl hardened`: the command line and its answers. It decides nothing about children; that is render's.
 
+mod cert;
+mod cluster;
 mod crds;
+mod host;
 mod onboard;
 mod render;
 mod source;
@@ -12,7 +15,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
 /// Work with HardenedService resources: see what becomes of one before it is applied, install the resource
-/// definition, open a namespace for it.
+/// definition, open a namespace for it, make or inspect a certificate.
 #[derive(Parser)]
 #[command(name = "kubectl-hardened", bin_name = "kubectl hardened", version)]
 struct Arguments {
@@ -25,27 +28,32 @@ enum Command {
     Render(render::Arguments),
     Crds(crds::Arguments),
     Onboard(onboard::Arguments),
+    Cert(cert::Arguments),
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+    let command = Arguments::parse().command;
+    let code_of_errors = if let Command::Cert(arguments) = &command { arguments.code_of_errors() } else { 1 };
+    match run(command) {
+        Ok(code) => code.into(),
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            code_of_errors.into()
         }
     }
 }
 
-fn run(command: Command) -> Result<()> {
-    let answer = match command {
-        Command::Render(arguments) => render::run(&arguments)?,
-        Command::Crds(arguments) => crds::run(&arguments)?,
-        Command::Onboard(arguments) => onboard::run(&arguments)?,
+/// Gives the exit code.
+fn run(command: Command) -> Result<u8> {
+    let (answer, code) = match command {
+        Command::Render(arguments) => (render::run(&arguments)?, 0),
+        Command::Crds(arguments) => (crds::run(&arguments)?, 0),
+        Command::Onboard(arguments) => (onboard::run(&arguments)?, 0),
+        Command::Cert(arguments) => cert::run(&arguments)?,
     };
     match std::io::stdout().write_all(answer.as_bytes()) {
         // `| head` closes the pipe when it has seen enough.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        result => result.context("write to the standard output"),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(code),
+        result => result.map(|()| code).context("write to the standard output"),
     }
 }

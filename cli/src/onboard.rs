@@ -7,10 +7,11 @@ use crds::ALLOWED_HOSTS_ANNOTATION;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::{RoleBinding, RoleRef, Subject};
 use kube::api::{Api, Patch, PatchParams, PostParams};
-use kube::config::KubeConfigOptions;
 use kube::core::ObjectMeta;
-use kube::{Client, Config};
 use serde_json::json;
+
+use crate::cluster::{client, plain};
+use crate::host;
 
 const BINDING: &str = "hardened-operator";
 const ROLE: &str = "hardened-operator-namespace";
@@ -53,16 +54,11 @@ pub fn run(arguments: &Arguments) -> Result<String> {
     if arguments.print {
         return print(arguments, &hosts);
     }
-    // Only one provider is compiled in, so a second installation cannot differ.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     tokio::runtime::Runtime::new()?.block_on(apply(arguments, &hosts))
 }
 
 async fn apply(arguments: &Arguments, hosts: &str) -> Result<String> {
-    let options = KubeConfigOptions { context: arguments.context.clone(), ..KubeConfigOptions::default() };
-    // kube's error names its own source already.
-    let config = Config::from_kubeconfig(&options).await.map_err(|error| anyhow::anyhow!("{error}"))?;
-    let client = Client::try_from(config)?;
+    let (client, _) = client(arguments.context.as_deref()).await?;
     let name = &arguments.namespace;
     let namespaces = Api::<Namespace>::all(client.clone());
     let Some(namespace) = namespaces.get_opt(name).await.map_err(plain)? else {
@@ -151,26 +147,10 @@ fn binding(arguments: &Arguments) -> RoleBinding {
 fn hosts(given: &[String]) -> Result<String> {
     let hosts: Vec<_> = given.iter().map(|host| host.trim()).filter(|host| !host.is_empty()).collect();
     for host in &hosts {
-        let name = host.strip_prefix("*.").unwrap_or(host);
-        let label = |label: &str| {
-            !label.is_empty()
-                && label.len() <= 63
-                && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-        };
         ensure!(
-            name.len() <= 253 && name.split('.').all(label),
+            host::is_pattern(host),
             "--hosts: {host} is neither a lower-case host name such as app.example.com nor *. and a suffix"
         );
     }
     Ok(hosts.join(","))
-}
-
-/// The API server's own words; kube's error would repeat them in the form of a program.
-fn plain(error: kube::Error) -> anyhow::Error {
-    match error {
-        kube::Error::Api(status) => anyhow::anyhow!("{}", status.message),
-        other => anyhow::anyhow!("the API server did not answer: {other}"),
-    }
 }
