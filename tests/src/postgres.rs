@@ -60,7 +60,8 @@ impl Postgres {
         let daemon = Daemon::new("postgres", bin.join("postgres"), user, Signal::INT)?;
         let mut copy = daemon.command(&bin.join("pg_basebackup"));
         copy.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "postgres", "--pgdata=data"]);
-        copy.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"]).env("PGPASSWORD", &self.password);
+        copy.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"])
+            .env("PGPASSWORD", &self.password);
         succeed(&mut copy)?;
         Self::of_data(daemon, free_port()?, self.password.clone())
     }
