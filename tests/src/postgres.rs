@@ -42,7 +42,7 @@ impl Postgres {
         ensure!(bin.join("initdb").exists(), "{BIN}/initdb is missing: run tests/install-debian.sh");
         // Postgres refuses to run as root. SIGINT is its fast end: no waiting for clients.
         let user = daemon::unprivileged("postgres")?;
-        let mut daemon = Daemon::new("postgres", bin.join("postgres"), user, Signal::INT)?;
+        let daemon = Daemon::new("postgres", bin.join("postgres"), user, Signal::INT)?;
         let (port, password) = (free_port()?, daemon::password()?);
         let secret = daemon.write("password", &password)?;
         let mut initdb = daemon.command(&bin.join("initdb"));
