@@ -28,7 +28,8 @@ print(f"keep-alive, {seconds} s, on one processor; the server with one worker on
 print("| server | requests/s | failed | P50 ms | P95 ms | P99 ms |\n|---|---|---|---|---|---|")
 titles = {
     "ours": "api-server, whole stack",
-    "bare": "bare actix-web, same answer and log",
+    "bare": "bare actix-web, same answer and log by the libraries' formatter",
+    "bare-lines": "bare actix-web, same answer and log by this service's formatter",
     "fastapi": "FastAPI, slowapi, same headers and log, uvicorn",
     "nginx": "nginx, limit_req, same headers and log",
     "ours-tls": "api-server, whole stack, TLS 1.3",
@@ -39,6 +40,7 @@ for name, title in titles.items():
     print(f"| {title} | {rate:,.0f} | {failed:.0f} | {p50:.2f} | {p95:.2f} | {p99:.2f} |")
 print("\n| figure | ours | target |\n|---|---|---|")
 print(f"| part of bare actix-web | {ratio('ours', 'bare')} | 0.85 |")
+print(f"| part of bare actix-web with this service's formatter | {ratio('ours', 'bare-lines')} | |")
 print(f"| part of bare actix-web, TLS | {ratio('ours-tls', 'bare-tls')} | 0.85 |")
 print(f"| times FastAPI | {ratio('ours', 'fastapi')} | 30 |")
 print(f"| P95 of ours, P50 of FastAPI, ms | {median['ours'][2 + 1]:.2f}, {median['fastapi'][2]:.2f} | P95 below P50 |")

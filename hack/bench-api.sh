@@ -32,7 +32,8 @@ serve() {
     local tls=()
     [[ $1 != *-tls ]] || tls=(TLS_DIR="$dir/tls")
     local settings=(API_BIND=127.0.0.1:$port METRICS_BIND=127.0.0.1:0 ENVIRONMENT=production WORKERS=1)
-    case ${1%-tls} in
+    [[ $1 != bare-lines ]] || settings+=(LINES=ours)
+    case ${1%-*} in
     ours) set -- env "${settings[@]}" "${tls[@]}" POLICY_FILE="$dir/policy.json" target/release/api-server ;;
     bare) set -- env "${settings[@]}" "${tls[@]}" target/release/bench-bare ;;
     fastapi) set -- "$cache/bench-venv/bin/uvicorn" app:app --app-dir tests/bench --port "$port" --workers 1 --no-access-log --no-server-header ;;
@@ -57,7 +58,7 @@ load() { # load URL CONNECTIONS SECONDS
     taskset -c 1 wrk -t1 -c"$2" -d"$3s" --latency -s tests/bench/report.lua "$1" | tail -1
 }
 
-names=(ours bare fastapi nginx ours-tls bare-tls)
+names=(ours bare bare-lines fastapi nginx ours-tls bare-tls)
 step "measuring: $rounds rounds of ${#names[@]} servers, $seconds s each"
 for ((round = 1; round <= rounds; round++)); do
     for name in "${names[@]}"; do
