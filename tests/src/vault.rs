@@ -1,6 +1,8 @@
 //! A real Vault of one test's own: its core with the engines kv, database and pki, the methods approle and kubernetes and
 //! the audit device file (tests/go/vault). Its storage is memory.
 
+mod kubernetes;
+
 use std::fs;
 use std::path::PathBuf;
 

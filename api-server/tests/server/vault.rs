@@ -1,5 +1,6 @@
 //! Secrets from a real Vault: which value counts, what an outage and a revoked token leave, and that nothing of it is shown.
 
+mod kubernetes;
 mod rotation;
 
 use std::{fs, path::PathBuf};
