@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use k8s_openapi::ByteString;
 use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::core::v1::Namespace as KubeNamespace;
 use k8s_openapi::api::rbac::v1::RoleBinding;
@@ -87,6 +88,13 @@ impl Cluster {
     /// The administrator's kubeconfig, for commands; an existing cluster's is in `KUBECONFIG` already.
     pub fn kubeconfig(&self) -> Option<PathBuf> {
         (!self.existing).then(|| self.state.kubeconfig())
+    }
+
+    /// Address and certificates (PEM) of the apiserver, for programs that need no kubeconfig.
+    pub fn server(&self) -> Result<(String, String)> {
+        let certificates = self.config.root_cert.iter().flatten();
+        let certificates = certificates.map(|der| pem(der)).collect::<Result<String>>()?;
+        Ok((self.config.cluster_url.to_string().trim_end_matches('/').to_owned(), certificates))
     }
 
     /// Whether this is the cluster of `KUBECONFIG`.
@@ -230,6 +238,13 @@ fn client_with(config: Config) -> Result<Client> {
     // Several crates may have done it already; only one provider is compiled in, so the answer does not matter.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     Ok(Client::try_from(config)?)
+}
+
+/// A certificate on one line: what reads PEM takes that too.
+fn pem(der: &[u8]) -> Result<String> {
+    let base64 = serde_json::to_value(ByteString(der.to_vec()))?;
+    let base64 = base64.as_str().context("a certificate is no text")?;
+    Ok(format!("-----BEGIN CERTIFICATE-----\n{base64}\n-----END CERTIFICATE-----\n"))
 }
 
 fn binding() -> Value {

@@ -42,6 +42,7 @@ pub mod redis;
 pub mod registry;
 pub mod release;
 pub mod rights;
+pub mod service_account;
 pub mod state;
 pub mod tiltfile;
 pub mod users;

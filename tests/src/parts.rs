@@ -62,7 +62,7 @@ const TILTFILE: Module = Module {
 
 const VAULT: Module = Module {
     name: "vault",
-    version: "1.21.4",
+    version: "1.21.2",
     binaries: &[("vault", ".")],
     aliases: &[],
     ldflags: "-s -w",

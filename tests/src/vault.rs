@@ -1,6 +1,9 @@
-//! A real Vault of one test's own: its core with the engines kv and database and the methods approle and kubernetes
-//! (tests/go/vault). Its storage is memory.
+//! A real Vault of one test's own: its core with the engines kv, database and pki, the methods approle and kubernetes and
+//! the audit device file (tests/go/vault). Its storage is memory.
 
+mod kubernetes;
+
+use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
@@ -67,7 +70,12 @@ impl Vault {
 
     /// Asks its API as root: `path` stands behind `/v1/`. An answer without a body is null.
     pub fn call(&self, method: &str, path: &str, body: &Value) -> Result<Value> {
-        self.client.call(method, path, body)
+        self.client.call(&self.client.token, method, path, body)
+    }
+
+    /// Asks as whoever has this token.
+    pub fn call_as(&self, token: &str, method: &str, path: &str, body: &Value) -> Result<Value> {
+        self.client.call(token, method, path, body)
     }
 
     /// Mounts an engine for keys and values, version 1 or 2.
@@ -107,6 +115,18 @@ impl Vault {
         })
     }
 
+    /// From now on it writes every request and every answer into a file before it answers, with secrets as HMACs.
+    pub fn enable_audit(&self) -> Result<()> {
+        let options = json!({ "file_path": self.audit_file() });
+        self.call("PUT", "sys/audit/file", &json!({ "type": "file", "options": options })).map(drop)
+    }
+
+    /// What it has written into that file, the oldest first.
+    pub fn audited(&self) -> Result<Vec<Value>> {
+        let text = fs::read_to_string(self.audit_file()).context("read the audit log of vault")?;
+        Ok(text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
+    }
+
     /// What it has logged.
     pub fn log(&self) -> String {
         self.daemon.log()
@@ -120,18 +140,23 @@ impl Vault {
     /// Starts it after `stop`: the same address, authority and root token, and nothing in it.
     pub fn start_again(&mut self) -> Result<()> {
         let client = &self.client;
-        self.daemon.start(|_| client.call("GET", "auth/token/lookup-self", &Value::Null).map(drop))
+        self.daemon
+            .start(|_| client.call(&client.token, "GET", "auth/token/lookup-self", &Value::Null).map(drop))
     }
 
     /// Sends a signal: SIGSTOP and SIGCONT make a server that takes connections and never answers.
     pub fn signal(&self, signal: Signal) {
         self.daemon.signal(signal);
     }
+
+    fn audit_file(&self) -> PathBuf {
+        self.daemon.folder().join("audit.log")
+    }
 }
 
 impl Client {
-    fn call(&self, method: &str, path: &str, body: &Value) -> Result<Value> {
-        let token = format!("X-Vault-Token: {}\r\n", self.token);
+    fn call(&self, token: &str, method: &str, path: &str, body: &Value) -> Result<Value> {
+        let token = format!("X-Vault-Token: {token}\r\n");
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let answer = self.https.call(method, &format!("/v1/{path}"), &token, &body).context("vault")?;
         if answer.is_empty() { Ok(Value::Null) } else { Ok(serde_json::from_str(&answer)?) }

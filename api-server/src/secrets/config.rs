@@ -84,7 +84,7 @@ pub struct VaultConfig {
     /// Mount of the login method [default: approle or kubernetes]
     #[arg(long, env = "VAULT_AUTH_MOUNT", value_name = "MOUNT")]
     pub vault_auth_mount: Option<String>,
-    /// File with a Vault token; it is read again for each login
+    /// File with a Vault token; it is looked at with each read
     #[arg(long, env = "VAULT_TOKEN_FILE", value_name = "FILE")]
     pub vault_token_file: Option<PathBuf>,
     /// Role id of the AppRole; not a secret

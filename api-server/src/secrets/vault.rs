@@ -91,7 +91,7 @@ impl Vault {
         let mut held = self.session.lock().await;
         let mut kept = held.take();
         if let Some(session) = &mut kept
-            && !login::renew(session).await
+            && (login::is_replaced(session, &self.config) || !login::renew(session).await)
         {
             kept = None;
         }

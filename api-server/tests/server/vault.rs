@@ -1,5 +1,6 @@
 //! Secrets from a real Vault: which value counts, what an outage and a revoked token leave, and that nothing of it is shown.
 
+mod kubernetes;
 mod rotation;
 
 use std::{fs, path::PathBuf};
@@ -269,4 +270,23 @@ fn after_a_revoked_token_it_logs_in_once_and_a_token_file_is_read_again() {
     service.wait_for_log(|line| is(line, "AI_API_KEY", "changed") && line["version"] == "4");
     wait_for_vault(&service, true);
     assert_hidden(&vault, &login, &service, &["canary"]);
+}
+
+#[test]
+fn a_new_token_in_its_file_counts_while_the_old_one_still_works() {
+    let vault = Vault::start().unwrap();
+    prepare(&vault);
+    put(&vault, "AI_API_KEY", "canary-1");
+    let login = Login::by_token(&vault, &token(&vault));
+    let service = login.start();
+    wait_for_vault(&service, true);
+    let poor = vault.call("POST", "auth/token/create", &json!({ "policies": ["default"] })).unwrap();
+    for (new, works) in [(poor["auth"]["client_token"].as_str().unwrap(), false), (&token(&vault), true)] {
+        secrets::write(login.folder.path(), "token", new);
+        wait_for_vault(&service, works);
+    }
+    assert_hidden(&vault, &login, &service, &["canary"]);
+    fs::remove_file(login.folder.path().join("token")).unwrap();
+    put(&vault, "AI_API_KEY", "canary-2");
+    service.wait_for_log(|line| is(line, "AI_API_KEY", "changed") && line["version"] == "2");
 }

@@ -4,10 +4,10 @@ go 1.26.0
 
 require (
 	github.com/hashicorp/go-hclog v1.6.3
-	github.com/hashicorp/vault v1.21.4
+	github.com/hashicorp/vault v1.21.2
 	github.com/hashicorp/vault-plugin-auth-kubernetes v0.23.1
 	github.com/hashicorp/vault-plugin-secrets-kv v0.25.0
-	github.com/hashicorp/vault/sdk v0.21.0
+	github.com/hashicorp/vault/sdk v0.20.0
 )
 
 require (
@@ -141,6 +141,7 @@ require (
 	github.com/hashicorp/go-secure-stdlib/base62 v0.1.2 // indirect
 	github.com/hashicorp/go-secure-stdlib/cryptoutil v0.1.1 // indirect
 	github.com/hashicorp/go-secure-stdlib/mlock v0.1.3 // indirect
+	github.com/hashicorp/go-secure-stdlib/nonceutil v0.1.0 // indirect
 	github.com/hashicorp/go-secure-stdlib/parseutil v0.2.0 // indirect
 	github.com/hashicorp/go-secure-stdlib/permitpool v1.0.0 // indirect
 	github.com/hashicorp/go-secure-stdlib/plugincontainer v0.4.2 // indirect
@@ -280,6 +281,5 @@ require (
 // Its clients of twenty clouds were most of the build.
 replace github.com/hashicorp/go-discover => ./discover
 
-// Vault 1.21.4 is built with an SDK between 0.20.0 and 0.21.0 that is not published. Its core fits 0.20.0 only, and the engine
-// pki needs more than that, so it is left out.
-replace github.com/hashicorp/vault/sdk => github.com/hashicorp/vault/sdk v0.20.0
+// 1.21.3 and 1.21.4 are built with an SDK between 0.20.0 and 0.21.0 that is not published: their engine pki needs more than
+// 0.20.0 has, and their core does not fit 0.21.0. 1.21.2 is the last that is built with a published one.

@@ -17,8 +17,10 @@ import (
 	log "github.com/hashicorp/go-hclog"
 	kubernetes "github.com/hashicorp/vault-plugin-auth-kubernetes"
 	kv "github.com/hashicorp/vault-plugin-secrets-kv"
+	"github.com/hashicorp/vault/audit"
 	"github.com/hashicorp/vault/builtin/credential/approle"
 	"github.com/hashicorp/vault/builtin/logical/database"
+	"github.com/hashicorp/vault/builtin/logical/pki"
 	"github.com/hashicorp/vault/helper/namespace"
 	vaulthttp "github.com/hashicorp/vault/http"
 	"github.com/hashicorp/vault/internalshared/configutil"
@@ -29,10 +31,11 @@ import (
 	"github.com/hashicorp/vault/vault"
 )
 
-// The engines by the names that `sys/mounts` and `sys/auth` know.
+// The engines by the names that `sys/mounts`, `sys/auth` and `sys/audit` know.
 var (
-	secrets   = map[string]logical.Factory{"kv": kv.Factory, "database": database.Factory}
+	secrets   = map[string]logical.Factory{"kv": kv.Factory, "database": database.Factory, "pki": pki.Factory}
 	methods   = map[string]logical.Factory{"approle": approle.Factory, "kubernetes": kubernetes.Factory}
+	audits    = map[string]audit.Factory{"file": audit.NewFileBackend}
 	databases = map[string]func() (any, error){"postgresql-database-plugin": postgresql.New}
 )
 
@@ -63,6 +66,7 @@ func run(address, certificate, key, tokenFile string) error {
 		Logger:             logger,
 		LogicalBackends:    secrets,
 		CredentialBackends: methods,
+		AuditBackends:      audits,
 		BuiltinRegistry:    registry{},
 		DisableMlock:       true,
 		RedirectAddr:       "https://" + address,

@@ -79,6 +79,16 @@ pub async fn log_in(client: &mut VaultClient, config: &VaultConfig) -> Result<Op
     Ok(renew_at(given.lease_duration, given.renewable))
 }
 
+/// Whether the file of a token has another one now, as an agent or a person writes it. A file that cannot be read says
+/// nothing: the token at hand is good until Vault refuses it.
+pub fn is_replaced(session: &Session, config: &VaultConfig) -> bool {
+    let (VaultAuth::Token, Some(file)) = (config.vault_auth, config.vault_token_file.as_deref()) else {
+        return false;
+    };
+    let token = credential(Some(file), "VAULT_TOKEN").ok().flatten();
+    token.is_some_and(|token| token.expose_secret() != session.client.settings.token)
+}
+
 /// Renews the token when its time has come. False means that a new login is needed.
 pub async fn renew(session: &mut Session) -> bool {
     if session.renew_at.is_none_or(|at| Instant::now() < at) {

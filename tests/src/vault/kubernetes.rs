@@ -1,0 +1,23 @@
+//! The login with tokens of a cluster's ServiceAccounts. Who may log in, and for what, is for the test to say.
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::Vault;
+use crate::cluster::Cluster;
+use crate::service_account;
+
+impl Vault {
+    /// Enables the method `kubernetes`: Vault asks this cluster whose a token is, as a reviewer that is made in the namespace.
+    /// A role of its own at `auth/kubernetes/role/NAME` is still needed.
+    pub async fn enable_kubernetes(&self, cluster: &Cluster, namespace: &str) -> Result<()> {
+        let (address, certificates) = cluster.server()?;
+        let reviewer = service_account::reviewer(cluster, namespace, "vault").await?;
+        self.call("POST", "sys/auth/kubernetes", &json!({ "type": "kubernetes" }))?;
+        let config = json!({
+            "kubernetes_host": address, "kubernetes_ca_cert": certificates, "token_reviewer_jwt": reviewer,
+            "disable_local_ca_jwt": true,
+        });
+        self.call("POST", "auth/kubernetes/config", &config).map(drop)
+    }
+}
