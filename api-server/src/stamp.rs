@@ -60,7 +60,8 @@ mod tests {
     use crate::policy::Headers;
 
     fn head(headers: &HeaderMap) -> String {
-        headers.iter().map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap())).collect()
+        let lines = headers.iter().map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap()));
+        lines.collect::<Vec<_>>().concat()
     }
 
     #[test]
@@ -78,10 +79,10 @@ mod tests {
             head(&first),
             head(&second)
         );
-        let mut sent = Vec::new();
-        assert!(stamp.complete(&set, leaving.as_bytes(), &mut sent));
-        let sent = String::from_utf8(sent).unwrap();
-        for (text, count) in [
+        let mut bytes = Vec::new();
+        assert!(stamp.complete(&set, leaving.as_bytes(), &mut bytes));
+        let text = String::from_utf8(bytes).unwrap();
+        for (part, count) in [
             ("x-frame-options: DENY\r\n", 2),
             ("ALLOWALL", 0),
             ("content-type: text/plain\r\n", 2),
@@ -91,17 +92,17 @@ mod tests {
             ("one\r\nx-: 1\r\nHTTP/1.1 200 OK\r\n", 1),
             (stamp.name.as_str(), 0),
         ] {
-            assert_eq!(sent.matches(text).count(), count, "{text} in {sent}");
+            assert_eq!(text.matches(part).count(), count, "{part} in {text}");
         }
-        assert!(sent.ends_with("\r\ntwo"));
+        assert!(text.ends_with("\r\ntwo"));
     }
 
     #[test]
     fn bytes_without_a_mark_are_left_alone() {
         let (stamp, set) = (Stamp::new().unwrap(), HeaderSet::new(&Headers::default()).unwrap());
-        let mut sent = Vec::new();
-        assert!(!stamp.complete(&set, b"HTTP/1.1 200 OK\r\nx-0123: 1\r\n\r\n", &mut sent));
-        assert!(sent.is_empty());
+        let mut bytes = Vec::new();
+        assert!(!stamp.complete(&set, b"HTTP/1.1 200 OK\r\nx-0123: 1\r\n\r\n", &mut bytes));
+        assert!(bytes.is_empty());
         assert_ne!(stamp.name, Stamp::new().unwrap().name);
     }
 }

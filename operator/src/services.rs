@@ -129,9 +129,9 @@ mod tests {
                 }
             });
             while !watch.is_finished() {
-                let least = last.load(Ordering::SeqCst);
+                let answered = last.load(Ordering::SeqCst);
                 let newest = services.newest(&of).map(|service| version(&service));
-                assert!(newest >= Some(least.into()), "{newest:?} after {least}");
+                assert!(newest >= Some(answered.into()), "{newest:?} after {answered}");
             }
         });
     }
