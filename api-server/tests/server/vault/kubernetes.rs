@@ -200,9 +200,9 @@ fn a_token_that_may_not_renew_itself_is_replaced_by_a_new_login_before_it_ends()
     wait_within(Duration::from_secs(LIFE * 2), "a second login", || {
         accessors(&stage.vault).iter().any(|one| !known.contains(one)).then_some(())
     });
+    the_new(&stage.vault, &known);
     assert!(stage.lookup(&first).is_some(), "the first had not ended");
     stage.change(&service, 2);
     wait_until("the end of the first", || stage.lookup(&first).is_none().then_some(()));
-    the_new(&stage.vault, &known);
     assert!(!service.log().iter().any(failed), "nothing failed on the way");
 }
