@@ -1,5 +1,5 @@
-//! A server of one test's own: its folder, its process and its log. What it is, is said by `moto`, `nginx`, `postgres`,
-//! `redis` and `vault`. It shares nothing with the testbed that `Cluster::get` attaches to.
+//! A server of one test's own: its folder, its process and its log. What it is, is said by `lowkey`, `moto`, `nginx`,
+//! `postgres`, `redis` and `vault`. It shares nothing with the testbed that `Cluster::get` attaches to.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Write as _};

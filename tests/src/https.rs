@@ -1,6 +1,6 @@
-//! HTTPS to a server of one test's own, with an authority of its own. It knows no API.
+//! HTTPS to a server of one test's own, with an authority of its own, and plain HTTP. It knows no API.
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,12 +23,13 @@ pub(crate) struct Https {
 }
 
 impl Https {
-    /// Writes `ca.crt` into the folder of the server, and gives the files of its certificate and key.
-    pub fn create(daemon: &Daemon) -> Result<(Self, [PathBuf; 2])> {
+    /// Writes `ca.crt` into the folder of the server, and gives the files of its certificate, for these names too, and key.
+    pub fn create(daemon: &Daemon, names: &[&str]) -> Result<(Self, [PathBuf; 2])> {
         let (key, mut authority) = (KeyPair::generate()?, CertificateParams::default());
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
-        let certificate = CertificateParams::new(["127.0.0.1".into(), "localhost".into()])?;
+        let names: Vec<_> = ["127.0.0.1", "localhost"].iter().chain(names).map(|&name| name.into()).collect();
+        let certificate = CertificateParams::new(names)?;
         let certificate = certificate.signed_by(&key, &authority)?.pem();
         daemon.write("ca.crt", &authority.pem())?;
         let files = [daemon.write("tls.crt", &certificate)?, daemon.write("tls.key", &key.serialize_pem())?];
@@ -46,29 +47,43 @@ impl Https {
     }
 
     /// Sends one request, with headers that each end in a line break, and gives the body; a status of 300 or more is an error.
-    /// HTTP/1.0, so that the answer ends with the connection.
     pub fn call(&self, method: &str, path: &str, headers: &str, body: &str) -> Result<String> {
-        let tcp = TcpStream::connect(("127.0.0.1", self.port))?;
-        tcp.set_read_timeout(Some(ANSWER_LIMIT))?;
+        let (tcp, host) = connect(self.port)?;
         let name = ServerName::try_from("localhost")?;
         let mut stream = StreamOwned::new(ClientConnection::new(self.tls.clone(), name)?, tcp);
         let length = body.len();
-        write!(
-            stream,
-            "{method} {path} HTTP/1.0\r\nHost: localhost\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
-        )?;
-        let mut answer = Vec::new();
-        match stream.read_to_end(&mut answer) {
-            // Python's servers end a connection without saying so; a body that is cut off is no JSON.
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {}
-            other => drop(other?),
-        }
-        let answer = String::from_utf8(answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").context("the answer has no head")?;
-        let status: u16 = head.split(' ').nth(1).context("the answer has no status")?.parse()?;
-        ensure!((200..300).contains(&status), "{method} {path}: {status} {}", body.trim_end());
-        Ok(body.to_owned())
+        let headers = format!("Host: {host}\r\n{headers}Content-Length: {length}\r\n");
+        exchange(&mut stream, &format!("{method} {path}"), &headers, body)
     }
+}
+
+/// GET from a loopback port without TLS.
+pub(crate) fn get(port: u16, path: &str) -> Result<String> {
+    let (mut tcp, host) = connect(port)?;
+    exchange(&mut tcp, &format!("GET {path}"), &format!("Host: {host}\r\n"), "")
+}
+
+/// A connection, and the name of the server in a request.
+fn connect(port: u16) -> Result<(TcpStream, String)> {
+    let tcp = TcpStream::connect(("127.0.0.1", port))?;
+    tcp.set_read_timeout(Some(ANSWER_LIMIT))?;
+    Ok((tcp, format!("127.0.0.1:{port}")))
+}
+
+/// HTTP/1.0, so that the answer ends with the connection.
+fn exchange(stream: &mut (impl Read + Write), line: &str, headers: &str, body: &str) -> Result<String> {
+    write!(stream, "{line} HTTP/1.0\r\n{headers}\r\n{body}")?;
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        // Python's servers end a connection without saying so; a body that is cut off is no JSON.
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {}
+        other => drop(other?),
+    }
+    let answer = String::from_utf8(answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("the answer has no head")?;
+    let status: u16 = head.split(' ').nth(1).context("the answer has no status")?.parse()?;
+    ensure!((200..300).contains(&status), "{line}: {status} {}", body.trim_end());
+    Ok(body.to_owned())
 }
 
 fn trust(authority: &str) -> Result<Arc<ClientConfig>> {

@@ -26,7 +26,7 @@ impl Moto {
     pub fn start() -> Result<Self> {
         let folder = parts::moto()?;
         let mut daemon = Daemon::new("moto", "/usr/bin/env".into(), None, Signal::TERM)?;
-        let (https, files) = Https::create(&daemon)?;
+        let (https, files) = Https::create(&daemon, &[])?;
         let [certificate, key] = files.map(|file| file.display().to_string());
         let (path, program) = (format!("PYTHONPATH={}", folder.display()), folder.join("bin/moto_server"));
         let (program, port) = (program.display().to_string(), https.port().to_string());

@@ -42,7 +42,7 @@ impl Vault {
     pub fn start() -> Result<Self> {
         let program = parts::vault()?.join("vault");
         let mut daemon = Daemon::new("vault", program, None, Signal::TERM)?;
-        let (https, [certificate, key]) = Https::create(&daemon)?;
+        let (https, [certificate, key]) = Https::create(&daemon, &[])?;
         let token = format!("root-{}", daemon::password()?);
         let files = [certificate, key, daemon.write("root-token", &token)?];
         let [certificate, key, secret] = files.map(|file| file.display().to_string());

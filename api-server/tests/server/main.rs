@@ -6,6 +6,7 @@ mod abuse;
 mod accounts;
 mod attack;
 mod aws;
+mod azure;
 mod backed;
 mod client;
 mod contract;

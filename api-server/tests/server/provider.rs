@@ -1,11 +1,13 @@
-//! A stand-in for the AI provider, the one part that cannot run here: it answers what a test says and keeps what it was asked.
+//! A stand-in for what cannot run here, the AI provider and the logins of Azure: it answers what a test says and keeps what it was asked.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    io::{BufRead as _, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener},
     sync::{Arc, Mutex},
     thread,
 };
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// A request as it came.
 #[derive(Clone, Debug)]
@@ -23,6 +25,11 @@ impl Provider {
     /// Answers each request with the next status and body of the list, then with the last one for good. Status 0 never
     /// answers.
     pub fn start(answers: &[(u16, &str)]) -> Self {
+        Self::start_with(answers, None)
+    }
+
+    /// Over plain HTTP, or TLS.
+    pub fn start_with(answers: &[(u16, &str)], tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -31,9 +38,15 @@ impl Provider {
         thread::spawn(move || {
             let mut silent = Vec::new();
             for (number, stream) in listener.incoming().enumerate() {
-                let mut stream = stream.unwrap();
+                let mut stream: Box<dyn Stream> = match &tls {
+                    Some(tls) => Box::new(StreamOwned::new(
+                        ServerConnection::new(tls.clone()).unwrap(),
+                        stream.unwrap(),
+                    )),
+                    None => Box::new(stream.unwrap()),
+                };
                 let (status, body) = &answers[number.min(answers.len() - 1)];
-                kept.lock().unwrap().push(read(&mut stream));
+                kept.lock().unwrap().push(read(&mut *stream));
                 if *status == 0 {
                     silent.push(stream);
                     continue;
@@ -59,7 +72,10 @@ impl Provider {
     }
 }
 
-fn read(stream: &mut TcpStream) -> Asked {
+trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
+
+fn read(stream: &mut dyn Stream) -> Asked {
     let mut reader = BufReader::new(stream);
     let (mut head, mut length) = (String::new(), 0);
     loop {
