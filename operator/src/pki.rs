@@ -66,14 +66,23 @@ pub enum IssueReason {
     NamesChanged,
     /// The spec asks for another kind of key.
     KeyTypeChanged,
+    /// The spec asks for another life.
+    DurationChanged,
     /// Its time has come.
     RenewalDue,
+}
+
+impl Leaf {
+    /// The life that it was issued for, in seconds.
+    pub fn life(&self) -> i64 {
+        self.not_after.as_second() - self.not_before.as_second() - BACKDATE_SECONDS
+    }
 }
 
 impl IssueReason {
     /// Whether the pair was no good; otherwise its time or the spec has changed.
     pub const fn is_fault(self) -> bool {
-        !matches!(self, Self::RenewalDue | Self::NamesChanged | Self::KeyTypeChanged)
+        matches!(self, Self::Missing | Self::Unparsable | Self::KeyMismatch | Self::WrongIssuer)
     }
 
     /// The name in events and metrics.
@@ -85,6 +94,7 @@ impl IssueReason {
             Self::WrongIssuer => "WrongIssuer",
             Self::NamesChanged => "NamesChanged",
             Self::KeyTypeChanged => "KeyTypeChanged",
+            Self::DurationChanged => "DurationChanged",
             Self::RenewalDue => "RenewalDue",
         }
     }

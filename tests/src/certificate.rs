@@ -93,6 +93,13 @@ impl Pair {
         Ok(texts.collect())
     }
 
+    /// From the begin of the certificate to its end.
+    pub fn seconds(&self) -> Result<i64> {
+        let leaf = pem(&self.certificate)?;
+        let validity = leaf.parse_x509()?.validity().clone();
+        Ok(validity.not_after.timestamp() - validity.not_before.timestamp())
+    }
+
     /// The serial number of the certificate.
     pub fn serial(&self) -> Result<String> {
         Ok(pem(&self.certificate)?.parse_x509()?.raw_serial_as_string())

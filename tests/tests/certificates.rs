@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use crds::HardenedService;
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Patch, PatchParams};
+use k8s_openapi::api::events::v1::Event;
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 use testbed::certificate::{self, History, Pair};
@@ -87,6 +89,40 @@ async fn the_api_server_itself_refuses_a_tls_secret_without_its_key() -> Result<
     let patch = Patch::Merge(json!({"data": {"tls.key": null}}));
     let refused = api.patch("keyless-tls", &PatchParams::default(), &patch).await.unwrap_err();
     assert!(refused.to_string().contains("tls.key"), "{refused}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn another_life_in_the_spec_costs_one_certificate_of_that_life() -> Result<()> {
+    let cluster = Cluster::get().await?;
+    let namespace = cluster.namespace("life").await?;
+    let _operator = Operator::start(&cluster).await?;
+    let history = History::watch(&cluster.client, &namespace.name);
+    let service = service(&cluster, &namespace.name, "life").await?;
+    service.made().await?;
+    let api = Api::<HardenedService>::namespaced(cluster.client.clone(), &namespace.name);
+    let patch = Patch::Merge(json!({"spec": {"tls": {"duration": "5h"}}}));
+    api.patch("life", &PatchParams::default(), &patch).await?;
+    let life = async || {
+        let secret = certificate::tls_secret(&cluster.client, &namespace.name, "life").await?;
+        Pair::of(&secret)?.seconds()
+    };
+    wait_until(UNDONE, "a certificate of 5 hours", async || match life().await {
+        Ok(seconds) if seconds == 5 * 3600 + 300 => Look::Done(()),
+        other => Look::NotYet(other.ok()),
+    })
+    .await?;
+    let events = Api::<Event>::namespaced(cluster.client.clone(), &namespace.name);
+    wait_until(UNDONE, "an event that names the reason", async || {
+        let notes = events.list(&ListParams::default()).await.map(|all| all.items).unwrap_or_default();
+        let notes: Vec<_> = notes.into_iter().filter_map(|event| event.note).collect();
+        match notes.iter().any(|note| note.contains("(DurationChanged)")) {
+            true => Look::Done(()),
+            false => Look::NotYet(notes),
+        }
+    })
+    .await?;
+    assert_eq!(history.serials("life").len(), 2);
     Ok(())
 }
 

@@ -78,6 +78,9 @@ async fn content(case: &Case<'_>, ca: &Ca, found: &TlsSecret) -> Result<(Leaf, P
     let (why, key) = match old {
         None => (IssueReason::Missing, None),
         Some(pair) => match ca.examine(&pair.certificate, &pair.key, &names, Some(&spec)) {
+            Ok(leaf) if leaf.life() != life(case.service).as_secs() => {
+                (IssueReason::DurationChanged, Some(pair.key))
+            }
             Ok(leaf) if case.now < renew_at(case.service, &leaf) => return Ok(plan(case, leaf, pair, None)),
             Ok(_) => (IssueReason::RenewalDue, Some(pair.key)),
             Err(reason) => (reason, Some(pair.key)),
@@ -128,11 +131,15 @@ fn life(service: &HardenedService) -> SignedDuration {
     duration.and_then(|d| SignedDuration::try_from(d.get()).ok()).unwrap_or(DEFAULT_LIFE)
 }
 
-/// When a certificate is renewed: at two thirds of its life, or as early as the spec says.
+/// When a certificate is renewed: at two thirds of its life, or as early as the spec says, and by up to a twentieth of
+/// that time earlier. Otherwise a thousand certificates that were issued together would be renewed together.
 fn renew_at(service: &HardenedService, leaf: &Leaf) -> Timestamp {
     let before = service.spec.tls.as_ref().and_then(|t| t.renew_before);
     let before = before.and_then(|d| SignedDuration::try_from(d.get()).ok()).unwrap_or_else(|| third(leaf));
-    leaf.not_after.checked_sub(before).unwrap_or(leaf.not_after)
+    // Random, and the same at each look; the first digit has its top bit set.
+    let part = leaf.serial.get(2..6).and_then(|digits| i32::from_str_radix(digits, 16).ok()).unwrap_or(0);
+    let early = before / 20 * part / 0x1_0000;
+    leaf.not_after.checked_sub(before + early).unwrap_or(leaf.not_after)
 }
 
 fn expected(case: &Case<'_>, ca: &Ca) -> Digest {
@@ -140,6 +147,7 @@ fn expected(case: &Case<'_>, ca: &Ca) -> Digest {
         "names": render::hosts::certificate_names(case.service, case.facts),
         "ca": case.ctx.keys.bundle,
         "key": private_key(case.service),
+        "life": life(case.service).as_secs(),
         "plan": render::tls_secret(case.service).metadata,
         "id": ca.id,
     }))
@@ -151,5 +159,42 @@ fn status(case: &Case<'_>, ca: &Ca, leaf: &Leaf) -> TlsStatus {
         renew_at: Some(render::whole_seconds(renew_at(case.service, leaf))),
         serial: Some(leaf.serial.clone()),
         issuer: Some(format!("selfSigned/{}", ca.id)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(tls: &serde_json::Value) -> HardenedService {
+        serde_json::from_value(json!({
+            "metadata": {"name": "studio", "namespace": "team"},
+            "spec": {"environment": "staging", "workload": {"image": "registry.example/studio:1"}, "tls": tls},
+        }))
+        .unwrap()
+    }
+
+    fn leaf(serial: &str) -> Leaf {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        Leaf { not_before: at(1_000_000), not_after: at(1_900_000), serial: serial.into() }
+    }
+
+    #[test]
+    fn certificates_issued_together_are_renewed_within_a_twentieth_of_the_time_that_is_left() {
+        for (tls, before) in [(json!({}), 300_000), (json!({"renewBefore": "10h"}), 36_000)] {
+            let early = |serial| {
+                let renewed = renew_at(&service(&tls), &leaf(serial)).as_second();
+                1_900_000 - before - renewed
+            };
+            let (latest, middle, earliest) = (early("400000ab"), early("408000ab"), early("40ffffab"));
+            assert_eq!((latest, middle), (0, before / 40), "{tls}");
+            assert!((before / 21..=before / 20).contains(&earliest), "{tls}: {earliest}");
+            assert_eq!(early("40"), 0, "a serial number of somebody else's choice");
+        }
+    }
+
+    #[test]
+    fn the_life_that_a_certificate_was_issued_for_is_read_from_it() {
+        assert_eq!(leaf("40").life(), 900_000 - 300);
     }
 }
