@@ -116,10 +116,8 @@ async fn another_life_in_the_spec_costs_one_certificate_of_that_life() -> Result
     wait_until(UNDONE, "an event that names the reason", async || {
         let notes = events.list(&ListParams::default()).await.map(|all| all.items).unwrap_or_default();
         let notes: Vec<_> = notes.into_iter().filter_map(|event| event.note).collect();
-        match notes.iter().any(|note| note.contains("(DurationChanged)")) {
-            true => Look::Done(()),
-            false => Look::NotYet(notes),
-        }
+        let told = notes.iter().any(|note| note.contains("(DurationChanged)"));
+        if told { Look::Done(()) } else { Look::NotYet(notes) }
     })
     .await?;
     assert_eq!(history.serials("life").len(), 2);
