@@ -43,6 +43,10 @@ use crate::{
 /// An idle client is let go after this; proxies in front keep theirs shorter.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
+/// A connection without an answer yet gets so long for its first request when the process ends: actix would close it at
+/// once, under a request that was just sent, and a proxy must not repeat a POST.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
+
 /// What an HTTP/2 client may send before it is read, for a stream and for all of them: actix-http's 2 MiB for each
 /// connection are 20 GiB for 10,000.
 const WINDOW: u32 = 64 * 1024;
@@ -259,7 +263,10 @@ where
         .h2_initial_connection_window_size(WINDOW)
         .graceful_shutdown_signal(move || {
             let stopping = stopping.clone();
-            async move { stopping.notified().await }
+            async move {
+                stopping.notified().await;
+                tokio::time::sleep(FIRST_REQUEST).await;
+            }
         })
         .finish(map_config(app, |()| AppConfig::default()))
 }

@@ -36,19 +36,29 @@ impl Stamp {
         headers.insert(self.name.clone(), value);
     }
 
-    /// Copies bytes that leave, the block in place of each mark. Whether there was one; if not, nothing is copied.
-    pub fn complete(&self, set: &HeaderSet, bytes: &[u8], to: &mut Vec<u8>) -> bool {
-        let mut from = 0;
-        for at in self.line.find_iter(bytes) {
+    /// Where the first mark begins.
+    pub fn find(&self, bytes: &[u8]) -> Option<usize> {
+        self.line.find(bytes)
+    }
+
+    /// Copies bytes that leave, the block in place of each mark, up to `most` of them: whoever sends a large answer to a
+    /// client that takes nothing would hold it twice. Gives how many it took; a mark is taken as a whole or not at all.
+    pub fn complete(&self, set: &HeaderSet, bytes: &[u8], most: usize, to: &mut Vec<u8>) -> usize {
+        let (mut from, mut end) = (0, bytes.len().min(most));
+        for at in self.line.find_iter(bytes).take_while(|at| *at < most) {
             let value = at + self.line.needle().len();
+            let behind = value + "1\r\n".len();
+            if behind > most && from > 0 {
+                end = at;
+                break;
+            }
             to.extend_from_slice(&bytes[from..at]);
             set.push_lines(bytes.get(value) == Some(&b'1'), to);
-            from = (value + "1\r\n".len()).min(bytes.len());
+            from = behind.min(bytes.len());
         }
-        if from > 0 {
-            to.extend_from_slice(&bytes[from..]);
-        }
-        from > 0
+        end = end.max(from);
+        to.extend_from_slice(&bytes[from..end]);
+        end
     }
 }
 
@@ -80,7 +90,8 @@ mod tests {
             head(&second)
         );
         let mut bytes = Vec::new();
-        assert!(stamp.complete(&set, leaving.as_bytes(), &mut bytes));
+        let taken = stamp.complete(&set, leaving.as_bytes(), usize::MAX, &mut bytes);
+        assert_eq!(taken, leaving.len());
         let text = String::from_utf8(bytes).unwrap();
         for (part, count) in [
             ("x-frame-options: DENY\r\n", 2),
@@ -98,11 +109,40 @@ mod tests {
     }
 
     #[test]
-    fn bytes_without_a_mark_are_left_alone() {
+    fn wherever_the_bytes_are_parted_no_mark_leaves_and_nothing_is_lost() {
         let (stamp, set) = (Stamp::new().unwrap(), HeaderSet::new(&Headers::default()).unwrap());
-        let mut bytes = Vec::new();
-        assert!(!stamp.complete(&set, b"HTTP/1.1 200 OK\r\nx-0123: 1\r\n\r\n", &mut bytes));
-        assert!(bytes.is_empty());
+        let mut headers = HeaderMap::new();
+        stamp.mark(&set, &mut headers);
+        let answer = format!("HTTP/1.1 200 OK\r\n{}\r\n{}", head(&headers), "body ".repeat(20));
+        let two = answer.repeat(2);
+        for most in 1..two.len() + 2 {
+            let (mut left, mut sent) = (two.as_bytes(), Vec::new());
+            while !left.is_empty() {
+                let taken = match stamp.find(left) {
+                    Some(at) if at < most => stamp.complete(&set, left, most, &mut sent),
+                    found => {
+                        let taken = found.unwrap_or(left.len());
+                        sent.extend_from_slice(&left[..taken]);
+                        taken
+                    }
+                };
+                assert!(taken > 0, "at most {most}");
+                left = &left[taken..];
+            }
+            let text = String::from_utf8(sent).unwrap();
+            for (part, count) in
+                [("HTTP/1.1 200 OK\r\n", 2), ("body ", 40), ("x-frame-options: DENY\r\n", 2), ("x-", 0)]
+            {
+                let part = if part == "x-" { stamp.name.as_str() } else { part };
+                assert_eq!(text.matches(part).count(), count, "at most {most}: {part} in {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_without_a_mark_are_left_alone() {
+        let stamp = Stamp::new().unwrap();
+        assert_eq!(stamp.find(b"HTTP/1.1 200 OK\r\nx-0123: 1\r\n\r\n"), None);
         assert_ne!(stamp.name, Stamp::new().unwrap().name);
     }
 }

@@ -31,6 +31,9 @@ const LONGEST_BARE: usize = 256;
 /// Most heads are shorter.
 const PART: usize = 1024;
 
+/// Most answers are shorter, and leave in one write with their headers. Of a longer one the rest follows as it is.
+const ANSWER: usize = 2048;
+
 /// A connection that completes the parser's own answers.
 pub struct Wire<IO> {
     io: IO,
@@ -124,20 +127,21 @@ impl<IO: AsyncWrite + Unpin> Wire<IO> {
         let bare = bare_answer(buf);
         let whole = &buf[..bare.as_ref().map_or(buf.len(), |bare| bare.start)];
         let stamp = self.state.stamp.as_ref();
-        let completed =
-            stamp.is_some_and(|stamp| stamp.complete(&self.state.policy().headers, whole, &mut self.pending));
-        if !completed {
-            if bare.is_none() {
-                return Pin::new(&mut self.io).poll_write(cx, buf);
+        let mut taken = match stamp.and_then(|stamp| Some((stamp, stamp.find(whole)?))) {
+            Some((stamp, at)) if at < ANSWER => {
+                stamp.complete(&self.state.policy().headers, whole, ANSWER, &mut self.pending)
             }
-            self.pending.extend_from_slice(whole);
-        }
-        if let Some(bare) = bare {
+            Some((_, at)) => return Pin::new(&mut self.io).poll_write(cx, &whole[..at]),
+            None if bare.as_ref().is_some_and(|bare| bare.start == 0) => 0,
+            None => return Pin::new(&mut self.io).poll_write(cx, whole),
+        };
+        if let Some(bare) = bare.filter(|bare| bare.start == taken) {
             complete(&bare, &self.state, &mut self.pending);
+            taken = buf.len();
         }
         // What is not sent now is sent by the flush, which the dispatcher waits for.
         let _ = self.poll_pending(cx)?;
-        Poll::Ready(Ok(buf.len()))
+        Poll::Ready(Ok(taken))
     }
 
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -75,3 +75,17 @@ async fn after_sigterm_an_http_2_client_is_told_to_leave_and_its_requests_are_an
     other.await.unwrap().unwrap();
     tokio::task::spawn_blocking(move || assert!(service.exit().success())).await.unwrap();
 }
+
+#[test]
+fn a_connection_that_was_opened_last_has_its_first_request_answered() {
+    let mut service = Service::start(&[("DRAIN_DELAY", "1"), ("WORKERS", "1")]);
+    service.terminate();
+    wait_until("the drain", || (get(service.api, "/readyz").status == 503).then_some(()));
+    let mut last = connect(service.api);
+    // The one worker takes connections in turn, so it has the one before too.
+    assert_eq!(get(service.api, "/").status, 200);
+    wait_until("no new connections", || TcpStream::connect(service.api).is_err().then_some(()));
+    let answer = send(&mut last, "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n");
+    assert_eq!((answer.status, answer.header("connection")), (405, "close"));
+    assert!(service.exit().success());
+}
