@@ -5,6 +5,7 @@ mod api_prefix;
 mod auth;
 mod body_limit;
 mod cors;
+mod parts;
 mod problems;
 mod rate_limit;
 mod request_log;
@@ -22,8 +23,8 @@ use actix_web::{
     web::Data,
 };
 
-pub use self::request_log::new_id;
 use self::request_log::{Asked, RequestId};
+pub use self::{parts::PART, request_log::new_id};
 use crate::{limiter::Verdict, policy::Compiled, state::State, turn::Turn};
 
 /// Paths that kubelet and Prometheus ask by IP address and often: any host, no log line while all is well.
@@ -44,7 +45,7 @@ pub async fn stack(
     let policy = state.policy();
     let asked = Asked { start, id: RequestId::of(&req), client: request_log::client(&req, &policy) };
     let response = answer(&state, &policy, asked.client, req, next).await?;
-    let mut response = problems::explain(response, &asked.id);
+    let mut response = problems::explain(response, &asked.id).map_body(|_, body| parts::part(body));
     match &state.stamp {
         Some(stamp) if passes_wire(response.request()) => {
             stamp.mark(&policy.headers, response.headers_mut());

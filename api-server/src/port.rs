@@ -4,6 +4,7 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     sync::Arc,
+    time::Duration,
 };
 
 use actix_service::{Service as _, ServiceFactory, apply_fn_factory};
@@ -12,6 +13,7 @@ use futures::{
     FutureExt as _,
     future::{Either, ready},
 };
+use rustix::net::sockopt::set_tcp_user_timeout;
 use rustls::ServerConfig;
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -25,6 +27,7 @@ const BACKLOG: u32 = 4096;
 /// What lies in the kernel for each connection and direction; Linux doubles it. Left to itself it makes it up to 4 MiB of
 /// answers for a client that reads none, and the work of making them.
 const BUFFER: u32 = 64 * 1024;
+
 /// A socket that listens.
 pub struct Port {
     pub listener: TcpListener,
@@ -33,13 +36,19 @@ pub struct Port {
 }
 
 impl Port {
-    /// Binds; gives the address that was meant where the port was 0.
-    pub fn open(addr: SocketAddr, tls: Option<ServerConfig>) -> io::Result<(Self, SocketAddr)> {
+    /// Binds; gives the address that was meant where the port was 0. A client that takes nothing for so long is gone: the
+    /// kernel may find room for more of its answer meanwhile, and then only the kernel knows that it took nothing.
+    pub fn open(
+        addr: SocketAddr,
+        tls: Option<ServerConfig>,
+        patience: Duration,
+    ) -> io::Result<(Self, SocketAddr)> {
         let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_reuseaddr(true)?;
-        // Accepted connections inherit both.
+        // Accepted connections inherit all three.
         socket.set_send_buffer_size(BUFFER)?;
         socket.set_recv_buffer_size(BUFFER)?;
+        set_tcp_user_timeout(&socket, patience.as_millis().try_into().unwrap_or(u32::MAX))?;
         socket.bind(addr)?;
         let listener = socket.listen(BACKLOG)?.into_std()?;
         let addr = listener.local_addr()?;

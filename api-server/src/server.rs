@@ -29,6 +29,7 @@ use crate::{
     config::{Config, Environment},
     headers::random,
     jwt,
+    middleware::PART,
     port::{Port, admitted},
     reload, routes,
     secrets::Secrets,
@@ -87,8 +88,10 @@ pub fn bind(config: Config, secrets: Secrets, routes: Routes) -> Result<Bound, S
     let tls = certificate.clone().map(tls::server_config).transpose()?;
     let failed = |addr| move |source| StartError::Listen { addr, source };
     let (api_addr, metrics_addr) = (config.api_addr(), config.metrics_addr());
-    let (api_port, api_addr) = Port::open(api_addr, tls).map_err(failed(api_addr))?;
-    let (metrics_port, metrics_addr) = Port::open(metrics_addr, None).map_err(failed(metrics_addr))?;
+    let patience = Duration::from_secs(config.body_timeout);
+    let (api_port, api_addr) = Port::open(api_addr, tls, patience).map_err(failed(api_addr))?;
+    let (metrics_port, metrics_addr) =
+        Port::open(metrics_addr, None, patience).map_err(failed(metrics_addr))?;
     let workers = config.worker_count();
     let per_worker = (config.max_connections as usize / workers).max(1);
     // Otherwise 256 clients that never finish their handshake would keep everybody else out.
@@ -241,7 +244,9 @@ where
     let _ = random::<1>();
     let timeout = Duration::from_secs(state.config.header_timeout);
     let app = apply_fn_factory(app, |mut request: Request, service: &S::Service| {
-        let (taken, answer) = (Taken::by(&mut request), service.call(request));
+        // On the heap, and gone with the answer: otherwise a stream of HTTP/2 that waits for its client, and a connection
+        // without a request, hold room for it, 10 KiB each.
+        let (taken, answer) = (Taken::by(&mut request), Box::pin(service.call(request)));
         answer.map(move |answer| {
             drop(taken);
             answer
@@ -259,6 +264,7 @@ where
         .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
         .client_request_timeout(timeout)
         .client_disconnect_timeout(timeout)
+        .h1_write_buffer_size(PART)
         .h2_initial_window_size(WINDOW)
         .h2_initial_connection_window_size(WINDOW)
         .graceful_shutdown_signal(move || {

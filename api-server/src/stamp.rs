@@ -116,20 +116,20 @@ mod tests {
         let answer = format!("HTTP/1.1 200 OK\r\n{}\r\n{}", head(&headers), "body ".repeat(20));
         let two = answer.repeat(2);
         for most in 1..two.len() + 2 {
-            let (mut left, mut sent) = (two.as_bytes(), Vec::new());
+            let (mut left, mut bytes) = (two.as_bytes(), Vec::new());
             while !left.is_empty() {
                 let taken = match stamp.find(left) {
-                    Some(at) if at < most => stamp.complete(&set, left, most, &mut sent),
+                    Some(at) if at < most => stamp.complete(&set, left, most, &mut bytes),
                     found => {
                         let taken = found.unwrap_or(left.len());
-                        sent.extend_from_slice(&left[..taken]);
+                        bytes.extend_from_slice(&left[..taken]);
                         taken
                     }
                 };
                 assert!(taken > 0, "at most {most}");
                 left = &left[taken..];
             }
-            let text = String::from_utf8(sent).unwrap();
+            let text = String::from_utf8(bytes).unwrap();
             for (part, count) in
                 [("HTTP/1.1 200 OK\r\n", 2), ("body ", 40), ("x-frame-options: DENY\r\n", 2), ("x-", 0)]
             {
