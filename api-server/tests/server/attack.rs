@@ -138,6 +138,8 @@ impl Target {
         let socket = TcpSocket::new_v4().unwrap();
         // Of an answer only that much lies in the kernel of a client that reads nothing.
         socket.set_recv_buffer_size(4096).unwrap();
+        // Clients lie in the same kernel as the server, which no attacker's do.
+        socket.set_send_buffer_size(4096).unwrap();
         let source = IpAddr::V4(Ipv4Addr::new(127, 0, 1, source));
         socket.bind(SocketAddr::new(source, 0)).unwrap();
         socket.connect(self.address).await.unwrap()
