@@ -4,6 +4,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::SocketAddr,
+    thread,
     time::Duration,
 };
 
@@ -170,4 +171,21 @@ fn each_of_many_requests_on_a_connection_has_one_answer() {
     let one = "POST /login HTTP/1.1\r\nhost: a\r\ncontent-type: text/plain\r\ncontent-length: 3\r\n\r\nabc";
     let last = "GET /health HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
     assert_eq!(answers(service.api, &[one, one, last].concat()), [415, 415, 200]);
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_turn_wherever_their_bytes_are_parted() {
+    let service = Service::start(&[]);
+    let body = "{\"a\": \"\r\n\r\n\"}";
+    let post = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let all = ["GET / HTTP/1.1\r\nhost: a\r\n\r\n", &post, "GET /none HTTP/1.1\r\nhost: a\r\n\r\n"].concat();
+    for length in [all.len(), all.len() - 1, 61, 40, 7] {
+        let mut stream = connect(service.api);
+        for part in all.as_bytes().chunks(length) {
+            stream.write_all(part).unwrap();
+            thread::sleep(Duration::from_millis(2));
+        }
+        let answered: Vec<_> = (0..3).map(|_| read(&mut stream, false).status).collect();
+        assert_eq!(answered, [200, 405, 404], "in parts of {length}");
+    }
 }
