@@ -1,6 +1,7 @@
 //! The hardened workload as a library: `app` is the whole service. It knows files and environment, never Kubernetes.
 
-pub mod auth;
+pub mod ahead;
+mod auth;
 pub mod check;
 pub mod commands;
 pub mod config;

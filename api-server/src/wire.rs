@@ -15,15 +15,14 @@ use actix_web::{
     http::{Method, StatusCode},
     web::Data,
 };
-use memchr::memmem;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Sleep, sleep},
 };
 
 use crate::{
-    goaway::Farewell, metrics::NO_ROUTE, middleware::new_id, problem, state::State, streams::Streams,
-    turn::Turn,
+    ahead::Ahead, goaway::Farewell, metrics::NO_ROUTE, middleware::new_id, problem, state::State,
+    streams::Streams, turn::Turn,
 };
 
 /// The parser's own head is about 110 bytes; a longer tail is not its answer.
@@ -46,8 +45,8 @@ pub struct Wire<IO> {
     /// Ends when the client has taken nothing for too long; only while it takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
     turn: Rc<Turn>,
-    /// What was read behind the end of a head: the next request, or the body.
-    ahead: Vec<u8>,
+    /// What was read behind a request.
+    ahead: Ahead,
     /// The last read gave as much as it may.
     pauses: bool,
 }
@@ -56,7 +55,7 @@ impl<IO> Wire<IO> {
     pub fn new(io: IO, state: Data<State>, http1: bool) -> Self {
         let http2 = || Box::new((Streams::new(&state.config, Instant::now()), Farewell::new(&state)));
         let http2 = (!http1).then(http2);
-        let (turn, ahead, pauses) = (Rc::default(), Vec::new(), false);
+        let (turn, ahead, pauses) = (Rc::default(), Ahead::default(), false);
         Self { io, state, http2, pending: Vec::new(), sent: 0, stalled: None, turn, ahead, pauses }
     }
 
@@ -172,8 +171,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<IO> {
 }
 
 impl<IO: AsyncRead + Unpin> Wire<IO> {
-    /// For HTTP/1: one head, and nothing before earlier answers are made and taken. actix decodes up to 16 requests that it
-    /// has not answered, and each of these is 7 KiB.
+    /// For HTTP/1: one request, and nothing before earlier answers are made and taken.
     fn poll_part(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.stalled.is_some() || !self.turn.is_free(cx) {
             return Poll::Pending;
@@ -184,26 +182,21 @@ impl<IO: AsyncRead + Unpin> Wire<IO> {
         }
         let length = PART.min(buf.remaining());
         if !self.ahead.is_empty() {
-            let end = head_end(&self.ahead).min(length);
-            buf.put_slice(&self.ahead[..end]);
-            self.ahead.drain(..end);
+            let next = self.ahead.next(length);
+            buf.put_slice(next);
+            let taken = next.len();
+            self.ahead.advance(taken);
             self.pauses = true;
             return Poll::Ready(Ok(()));
         }
         let mut part = ReadBuf::new(buf.initialize_unfilled_to(length));
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut part))?;
         let read = part.filled();
-        let end = head_end(read);
-        self.ahead.extend_from_slice(&read[end..]);
+        let end = self.ahead.keep_behind(read);
         self.pauses = end == length || end < read.len();
         buf.advance(end);
         Poll::Ready(Ok(()))
     }
-}
-
-/// Behind the first empty line, or behind everything.
-fn head_end(bytes: &[u8]) -> usize {
-    memmem::find(bytes, b"\r\n\r\n").map_or(bytes.len(), |at| at + 4)
 }
 
 impl<IO: AsyncWrite + Unpin> AsyncWrite for Wire<IO> {

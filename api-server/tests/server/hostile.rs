@@ -170,14 +170,17 @@ fn each_of_many_requests_on_a_connection_has_one_answer() {
     let service = Service::start(&[]);
     let one = "POST /login HTTP/1.1\r\nhost: a\r\ncontent-type: text/plain\r\ncontent-length: 3\r\n\r\nabc";
     let last = "GET /health HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-    assert_eq!(answers(service.api, &[one, one, last].concat()), [415, 415, 200]);
+    assert_eq!(answers(service.api, &[last, one].concat()), [200]);
+    // It is answered before its body is read, and what stands behind such a body is never taken for a request.
+    assert_eq!(answers(service.api, &[one, one, last].concat()), [415]);
 }
 
 #[test]
 fn pipelined_requests_are_answered_in_turn_wherever_their_bytes_are_parted() {
     let service = Service::start(&[]);
     let body = "{\"a\": \"\r\n\r\n\"}";
-    let post = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let head = "POST /login HTTP/1.1\r\nhost: a\r\ncontent-type: application/json";
+    let post = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     let all = ["GET / HTTP/1.1\r\nhost: a\r\n\r\n", &post, "GET /none HTTP/1.1\r\nhost: a\r\n\r\n"].concat();
     for length in [all.len(), all.len() - 1, 61, 40, 7] {
         let mut stream = connect(service.api);
@@ -186,6 +189,6 @@ fn pipelined_requests_are_answered_in_turn_wherever_their_bytes_are_parted() {
             thread::sleep(Duration::from_millis(2));
         }
         let answered: Vec<_> = (0..3).map(|_| read(&mut stream, false).status).collect();
-        assert_eq!(answered, [200, 405, 404], "in parts of {length}");
+        assert_eq!(answered, [200, 400, 404], "in parts of {length}");
     }
 }
