@@ -10,6 +10,7 @@ const EMPTY_LINE: &[u8] = b"\r\n\r\n";
 pub struct Ahead(Vec<u8>);
 
 impl Ahead {
+    /// Whether nothing is left.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -4,6 +4,7 @@ mod cert;
 mod cluster;
 mod crds;
 mod host;
+mod keys;
 mod onboard;
 mod render;
 mod source;
@@ -15,7 +16,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
 /// Work with HardenedService resources: see what becomes of one before it is applied, install the resource
-/// definition, open a namespace for it, make or inspect a certificate.
+/// definition, open a namespace for it, make or inspect a certificate, look after the operator's keys.
 #[derive(Parser)]
 #[command(name = "kubectl-hardened", bin_name = "kubectl hardened", version)]
 struct Arguments {
@@ -29,6 +30,7 @@ enum Command {
     Crds(crds::Arguments),
     Onboard(onboard::Arguments),
     Cert(cert::Arguments),
+    Keys(keys::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -50,6 +52,7 @@ fn run(command: Command) -> Result<u8> {
         Command::Crds(arguments) => (crds::run(&arguments)?, 0),
         Command::Onboard(arguments) => (onboard::run(&arguments)?, 0),
         Command::Cert(arguments) => cert::run(&arguments)?,
+        Command::Keys(arguments) => (keys::run(&arguments)?, 0),
     };
     match std::io::stdout().write_all(answer.as_bytes()) {
         // `| head` closes the pipe when it has seen enough.

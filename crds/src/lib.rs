@@ -38,8 +38,8 @@ pub use scheduling::{
     TaintEffect, Toleration, TolerationOperator, TopologySpreadConstraint, WhenUnsatisfiable,
 };
 pub use service::{Environment, HardenedService, HardenedServiceSpec};
-pub use status::{ChildState, ChildStatus, HardenedServiceStatus, Restart, RestartCause, TlsStatus};
-pub use tls::{KeyAlgorithm, PrivateKey, ProvidedSecret, RotationPolicy, Tls, TlsIssuer};
+pub use status::{CaPhase, ChildState, ChildStatus, HardenedServiceStatus, Restart, RestartCause, TlsStatus};
+pub use tls::{KeyAlgorithm, PrivateKey, ProvidedSecret, RotationPolicy, Tls, TlsIssuer, TlsRestart};
 pub use volume::{ConfigMapVolume, EmptyDirVolume, PersistentVolumeClaimVolume, SecretVolume, Volume};
 pub use workload::{EnvVar, ImagePullPolicy, LocalObjectReference, Ports, Workload};
 

@@ -88,6 +88,22 @@ pub struct TlsStatus {
     /// Where it comes from: `selfSigned/` and the id of the CA's key, or `secret/` and the Secret's name.
     #[schemars(length(max = 300))]
     pub issuer: Option<String>,
+    /// How far the service is while the operator's CA is replaced; nothing at other times.
+    pub phase: Option<CaPhase>,
+}
+
+/// How far a service is while the operator's CA is replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(transform = crate::schema::without_description)]
+pub enum CaPhase {
+    /// `ca.crt` holds the next CA too; not every ready pod was seen with it.
+    Publish,
+    /// Every ready pod has it; the other services and the time for clients are waited for.
+    TrustEverywhere,
+    /// The certificate is the next CA's; not every ready pod was seen to serve it.
+    Switch,
+    /// Every ready pod serves it; the previous CA is trusted until every service is this far.
+    Retire,
 }
 
 /// A restart of the pods.
@@ -118,6 +134,8 @@ pub enum RestartCause {
     DriftReverted,
     /// The Deployment was taken over by `spec.adopt`.
     Adopted,
+    /// A new certificate, with `spec.tls.restart: OnRenew`.
+    CertificateRenewed,
 }
 
 impl RestartCause {
@@ -128,6 +146,7 @@ impl RestartCause {
             Self::SpecChanged => "SpecChanged",
             Self::DriftReverted => "DriftReverted",
             Self::Adopted => "Adopted",
+            Self::CertificateRenewed => "CertificateRenewed",
         }
     }
 }

@@ -29,6 +29,10 @@ pub struct Tls {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = crate::rules::duration("spec.tls.renewBefore", "5m", "19800h"))]
     pub renew_before: Option<GepDuration>,
+    /// Whether a new certificate restarts the pods: `Never` (the workload reads its files again by itself) or `OnRenew`.
+    /// Default: Never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<TlsRestart>,
 }
 
 /// Exactly one member names the issuer.
@@ -101,4 +105,15 @@ pub enum RotationPolicy {
     Always,
     /// Only when it is missing or unusable.
     Never,
+}
+
+/// Whether a new certificate restarts the pods.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(transform = crate::schema::without_description)]
+pub enum TlsRestart {
+    /// The workload reads its files again by itself.
+    #[default]
+    Never,
+    /// Each new certificate is a rolling restart.
+    OnRenew,
 }

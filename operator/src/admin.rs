@@ -41,11 +41,15 @@ async fn readyz(view: web::Data<View>) -> HttpResponse {
         Phase::Starting => (false, "starting\n".into()),
         Phase::Standby(holder) => (true, format!("standby: {holder} leads\n")),
         Phase::Unable(why) => (false, format!("{why}\n")),
-        Phase::Leading { watches, ca } => {
+        Phase::Leading { watches, keys } => {
             let missing = watches.missing();
             let lists =
                 if missing.is_empty() { "ok".into() } else { format!("waiting for {}", missing.join(", ")) };
-            let ca = if ca { "ok" } else { "lost" };
+            let ca = match &keys.load().authority {
+                None => "lost",
+                Some(authority) if authority.is_rotating() => "being replaced",
+                Some(_) => "ok",
+            };
             let denied = watches.denied().into_iter().map(|refusal| format!("denied: {refusal}\n"));
             let body = format!("lists: {lists}\nca: {ca}\n{}", denied.collect::<String>());
             (missing.is_empty() && watches.sees_services(), body)

@@ -19,12 +19,22 @@ use crate::{
 impl Writer<'_> {
     /// The same target as at the last write: the difference is somebody else's. After a restart nothing is remembered;
     /// then it is drift unless the spec changed meanwhile.
-    pub fn cause(&self, adopting: bool, last: Option<Digest>, wanted: Digest) -> RestartCause {
+    pub fn cause(
+        &self,
+        adopting: bool,
+        last: Option<Digest>,
+        wanted: Digest,
+        paths: &[String],
+    ) -> RestartCause {
         let service = self.pass.service;
         let seen = service.status.as_ref().and_then(|s| s.observed_generation);
         match last.map_or(seen == service.metadata.generation, |last| last == wanted) {
             _ if adopting => RestartCause::Adopted,
             true => RestartCause::DriftReverted,
+            // Nothing else enters the hash so far.
+            false if paths.iter().all(|path| path.ends_with(crds::RESTART_ANNOTATION)) => {
+                RestartCause::CertificateRenewed
+            }
             false => RestartCause::SpecChanged,
         }
     }

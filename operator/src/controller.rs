@@ -8,9 +8,9 @@ use std::{
 };
 
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
 use crds::{HardenedService, Reason};
 use futures::{FutureExt, StreamExt, channel::mpsc};
-use k8s_openapi::jiff::Timestamp;
 use kube::{
     Client, ResourceExt,
     runtime::{
@@ -25,6 +25,7 @@ use crate::{
     Context, Run,
     backoff::{self, Backoff},
     cache::Cache,
+    clock,
     error::Error,
     events::Events,
     gate::Closed,
@@ -33,6 +34,7 @@ use crate::{
     metrics::Outcome,
     reconcile::{Next, reconcile},
     report::report_blocked,
+    rotation,
     services::Services,
     task::Task,
     turns::Turns,
@@ -68,14 +70,15 @@ pub async fn serve(
         keys = load_keys(&term) => keys?,
         () = stop.clone() => return Ok(()),
     };
-    let ca = keys.ca.is_some();
+    let keys = Arc::new(ArcSwap::from_pointee(keys));
     let (store, writer) = reflector::store();
     let ctx = Arc::new(Context {
         events: Events::new(term.client.clone(), term.args.instance()),
         client: term.client,
         namespace: term.args.namespace.clone(),
         settings: term.settings,
-        keys: Arc::new(keys),
+        keys: keys.clone(),
+        arrivals: crate::arrivals::Arrivals::default(),
         cache: Cache::default(),
         services: Services::new(store.clone()),
         watches: Arc::new(Watches::new(&term.args.namespaces)),
@@ -87,13 +90,15 @@ pub async fn serve(
         fights: crate::fight::Fights::default(),
     });
     let (sender, requests) = mpsc::unbounded();
-    let mut watches = watch::start(&ctx, &Queue(sender), &term.args.namespaces, writer);
-    term.view.lead(ctx.watches.clone(), ca);
+    let queue = Queue(sender);
+    let mut watches = watch::start(&ctx, &queue, &term.args.namespaces, writer);
+    term.view.lead(ctx.watches.clone(), keys);
     tokio::select! {
         () = ctx.watches.done() => tracing::info!("every list has arrived or was refused"),
         () = stop.clone() => return Ok(()),
     }
     watches.spawn(end_turns(ctx.clone(), stop.clone()));
+    watches.spawn(rotation::keep(ctx.clone(), queue, Duration::from_secs(term.args.ca_overlap)));
     let passes = applier(
         |service: Arc<Guarded>, ctx: Arc<Context>| pass(service, ctx).boxed(),
         |service: Arc<Guarded>, error: &Error, ctx: Arc<Context>| failed(&service, error, &ctx),
@@ -109,9 +114,9 @@ pub async fn serve(
 /// The keys, with patience for an API server that does not answer; a lost key ends the process.
 async fn load_keys(term: &Term<'_>) -> anyhow::Result<Keys> {
     loop {
-        match Keys::load(&term.client, &term.args.namespace, Timestamp::now()).await {
+        match Keys::load(&term.client, &term.args.namespace, clock::now()).await {
             Ok(keys) => {
-                if keys.ca.is_none() {
+                if keys.authority.is_none() {
                     tracing::error!(
                         secret = crate::keys::CA_SECRET,
                         "the CA is gone; no certificate is issued until it is restored"
@@ -191,7 +196,7 @@ async fn isolated(service: &HardenedService, ctx: &Context) -> Result<Next, Erro
     };
     let of = ObjectRef::new(&service.name_any()).within(&service.namespace().unwrap_or_default());
     if let Some(Ok(newest)) = ctx.services.newest(&of).as_deref().map(|service| &service.0) {
-        let report = report_blocked(ctx, newest, problem, Timestamp::now());
+        let report = report_blocked(ctx, newest, problem, clock::now());
         // Best effort: the error itself is logged and counted in any case.
         let _ = tokio::time::timeout(LAST_WORD, report).await;
     }

@@ -3,7 +3,7 @@
 mod secret;
 mod self_signed;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crds::{HardenedService, TlsStatus};
 use k8s_openapi::{
@@ -19,6 +19,7 @@ use crate::{
     cache::Key,
     compare::Digest,
     error::Error,
+    keys::Keys,
     observe::TlsSecret,
     pki::{IssueReason, Leaf, Pair},
     refusal::Refusal,
@@ -26,8 +27,10 @@ use crate::{
 
 /// What an issuer decides from.
 pub struct Case<'a> {
-    /// Client, caches, keys.
+    /// Client, caches.
     pub ctx: &'a Context,
+    /// The keys of the pass.
+    pub keys: &'a Arc<Keys>,
     /// The service.
     pub service: &'a HardenedService,
     /// Its name.
@@ -124,7 +127,7 @@ impl<'a> Issuer<'a> {
             plan: Plan::Leave { trusted: false },
             expected: Digest::default(),
             ca_bundle: match self {
-                Self::SelfSigned => case.ctx.keys.bundle.clone(),
+                Self::SelfSigned => case.keys.bundle.clone(),
                 Self::Secret(name) => secret::Source { case, name }.published_bundle(),
             },
             again: None,

@@ -1,5 +1,7 @@
 //! The operator's own keys: CA and HMAC. Created once; a lost one is reported and never replaced in silence.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use k8s_openapi::{
     ByteString,
     api::core::v1::{ConfigMap, Secret},
@@ -9,9 +11,10 @@ use k8s_openapi::{
 use kube::{Api, Client, api::PostParams};
 use secrecy::{ExposeSecret, SecretSlice};
 
+use crate::authority::{self, Authority};
 use crate::error::Error;
 use crate::issuer::SecretValues;
-use crate::pki::{self, Ca};
+use crate::pki;
 
 /// Secret with the CA's certificate and key.
 pub const CA_SECRET: &str = "hardened-operator-ca";
@@ -23,12 +26,19 @@ pub const KEY_IDS: &str = "hardened-operator-keys";
 /// The keys in memory; no Debug, no Serialize.
 pub struct Keys {
     /// Signs leaf certificates; `None` when its Secret is gone.
-    pub ca: Option<Ca>,
+    pub authority: Option<Authority>,
     /// The CA's certificate (PEM), which clients go on trusting also when the key is gone.
     pub bundle: String,
-    hmac: SecretSlice<u8>,
-    hmac_id: String,
+    hmac: Arc<Hmac>,
 }
+
+struct Hmac {
+    key: SecretSlice<u8>,
+    id: String,
+}
+
+/// What [`KEY_IDS`] holds.
+pub type Ids = BTreeMap<String, String>;
 
 impl Keys {
     /// Reads the keys of the namespace, or makes them at the very first start. Two operators that start at once
@@ -39,48 +49,62 @@ impl Keys {
         let marker = markers.get_opt(KEY_IDS).await?;
         let first = marker.is_none();
         let ca = match secrets.get_opt(CA_SECRET).await? {
-            None if first => Some(create(&secrets, CA_SECRET, pki::new_ca(now)?).await?),
+            None if first => Some(create(&secrets, CA_SECRET, authority::first(now)?).await?),
             found => found,
         };
         let hmac = match secrets.get_opt(HMAC_SECRET).await? {
-            None if first => create(&secrets, HMAC_SECRET, vec![("key", new_hmac_key()?)]).await?,
+            None if first => {
+                let data = [("key".to_owned(), ByteString(new_hmac_key()?))].into();
+                create(&secrets, HMAC_SECRET, data).await?
+            }
             None => return Err(Error::KeyLost(HMAC_SECRET)),
             Some(secret) => secret,
         };
-        let ca = ca.map(|secret| Ca::from_secret(&secret)).transpose()?;
         let key = hmac.data.as_ref().and_then(|d| d.get("key")).filter(|k| k.0.len() >= 32);
         let key = key.ok_or(Error::KeyUnusable(HMAC_SECRET))?.0.clone();
-        let hmac_id = fingerprint(&key);
+        let hmac = Arc::new(Hmac { id: fingerprint(&key), key: SecretSlice::from(key) });
         let recorded = marker.and_then(|m| m.data).unwrap_or_default();
-        let bundle = ca.as_ref().map(|ca| &ca.pem).or(recorded.get("ca.crt")).cloned().unwrap_or_default();
+        let bundle = recorded.get("ca.crt").cloned().unwrap_or_default();
+        let keys = Self { authority: None, bundle, hmac }.with_ca(ca.as_ref())?;
         if first {
-            let ids = ConfigMap {
-                metadata: named(KEY_IDS),
-                data: Some(
-                    [
-                        ("ca", ca.as_ref().map(|c| c.id.clone()).unwrap_or_default()),
-                        ("ca.crt", bundle.clone()),
-                        ("hmac", hmac_id.clone()),
-                    ]
-                    .map(|(k, v)| (k.to_owned(), v))
-                    .into(),
-                ),
-                ..ConfigMap::default()
-            };
+            let ids = ConfigMap { metadata: named(KEY_IDS), data: Some(keys.ids()), ..ConfigMap::default() };
             match markers.create(&params(), &ids).await {
                 Err(kube::Error::Api(s)) if s.is_already_exists() => {}
                 other => drop(other?),
             }
-        } else if let Some(ca) = &ca
-            && recorded.get("ca").is_some_and(|id| *id != ca.id)
-        {
-            tracing::warn!(
-                ca = ca.id,
-                recorded = recorded.get("ca"),
-                "the CA differs from the one recorded at first start"
-            );
         }
-        Ok(Self { ca, bundle, hmac: SecretSlice::from(key), hmac_id })
+        Ok(keys)
+    }
+
+    /// The same keys with the CA of this Secret. Without one clients go on trusting what they trusted.
+    pub fn with_ca(&self, secret: Option<&Secret>) -> Result<Self, Error> {
+        let authority = secret.map(Authority::of).transpose()?;
+        let bundle = authority.as_ref().map_or_else(|| self.bundle.clone(), Authority::bundle);
+        Ok(Self { authority, bundle, hmac: self.hmac.clone() })
+    }
+
+    /// Differs when passes have to do something about the CA.
+    pub fn epoch(&self) -> String {
+        self.authority.as_ref().map(Authority::epoch).unwrap_or_default()
+    }
+
+    /// What tells these keys from others. Without a CA what was recorded of it stays.
+    pub fn ids(&self) -> Ids {
+        let ca = self.authority.as_ref().map(|authority| authority.ca.id.clone());
+        let all =
+            [("ca", ca.unwrap_or_default()), ("ca.crt", self.bundle.clone()), ("hmac", self.hmac.id.clone())];
+        all.map(|(key, value)| (key.to_owned(), value)).into()
+    }
+
+    /// Records what became of the CA, if that is something new.
+    pub async fn record(&self, client: &Client, namespace: &str) -> Result<(), Error> {
+        let markers: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+        let Some(mut marker) = markers.get_opt(KEY_IDS).await? else { return Ok(()) };
+        let recorded = marker.data.replace(self.ids());
+        if self.authority.is_some() && recorded != marker.data {
+            markers.replace(KEY_IDS, &params(), &marker).await?;
+        }
+        Ok(())
     }
 
     /// `v1:KEYID:HMAC` over named inputs; it tells that something changed and gives nothing away about what (E2).
@@ -95,7 +119,7 @@ impl Keys {
     }
 
     fn hmac<'n, 'v>(&self, inputs: impl Iterator<Item = (&'n str, &'v [u8])>) -> String {
-        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, self.hmac.expose_secret());
+        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, self.hmac.key.expose_secret());
         let mut context = aws_lc_rs::hmac::Context::with_key(&key);
         for (name, value) in inputs {
             for part in [name.as_bytes(), value] {
@@ -103,21 +127,17 @@ impl Keys {
                 context.update(part);
             }
         }
-        format!("v1:{}:{}", self.hmac_id, pki::hex(&context.sign().as_ref()[..16]))
+        format!("v1:{}:{}", self.hmac.id, pki::hex(&context.sign().as_ref()[..16]))
     }
 }
 
 async fn create(
     secrets: &Api<Secret>,
     name: &'static str,
-    data: Vec<(&str, Vec<u8>)>,
+    data: BTreeMap<String, ByteString>,
 ) -> Result<Secret, Error> {
-    let secret = Secret {
-        metadata: named(name),
-        type_: Some("Opaque".into()),
-        data: Some(data.into_iter().map(|(k, v)| (k.to_owned(), ByteString(v))).collect()),
-        ..Secret::default()
-    };
+    let secret =
+        Secret { metadata: named(name), type_: Some("Opaque".into()), data: Some(data), ..Secret::default() };
     match secrets.create(&params(), &secret).await {
         Err(kube::Error::Api(s)) if s.is_already_exists() => Ok(secrets.get(name).await?),
         other => Ok(other?),
@@ -132,7 +152,8 @@ fn named(name: &str) -> ObjectMeta {
     }
 }
 
-fn params() -> PostParams {
+/// Every write of the operator's own objects carries its name.
+pub fn params() -> PostParams {
     PostParams { field_manager: Some(crds::MANAGER.into()), ..PostParams::default() }
 }
 
@@ -144,5 +165,5 @@ fn new_hmac_key() -> Result<Vec<u8>, Error> {
 
 /// The first eight hex digits of a key's SHA-256: enough to tell keys apart, useless for anything else.
 fn fingerprint(key: &[u8]) -> String {
-    pki::hex(&aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key).as_ref()[..4])
+    pki::hex(&pki::sha256(key)[..4])
 }

@@ -3,10 +3,13 @@
 mod admin;
 mod adopt;
 mod apply;
+mod arrivals;
+mod authority;
 mod backoff;
 mod blame;
 mod cache;
 mod check;
+mod clock;
 mod compare;
 mod controller;
 mod crd;
@@ -31,9 +34,11 @@ mod provided_certificate;
 mod reconcile;
 mod refusal;
 mod report;
+mod rotation;
 mod run;
 #[cfg(debug_assertions)]
 mod seeded;
+mod served;
 mod services;
 mod settings;
 mod task;
@@ -47,6 +52,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use arc_swap::ArcSwap;
 use kube::{Client, Resource, ResourceExt};
 use render::Settings;
 
@@ -60,7 +66,8 @@ pub struct Context {
     client: Client,
     namespace: String,
     settings: Settings,
-    keys: Arc<keys::Keys>,
+    keys: Arc<ArcSwap<keys::Keys>>,
+    arrivals: arrivals::Arrivals,
     cache: cache::Cache,
     services: services::Services,
     watches: Arc<watch::Watches>,
@@ -75,6 +82,11 @@ pub struct Context {
 }
 
 impl Context {
+    /// The keys as they are now; a pass uses the same ones from its begin to its end.
+    fn keys(&self) -> Arc<keys::Keys> {
+        self.keys.load_full()
+    }
+
     fn forget(&self, key: &cache::Key) {
         self.services.forget(key);
         self.unwritten().remove(key);

@@ -1,6 +1,8 @@
 //! Second verb: let the issuer decide about the certificate, and complete the facts. Keys stay here until apply.
 
-use crds::HardenedService;
+use std::sync::Arc;
+
+use crds::{HardenedService, TlsRestart};
 use k8s_openapi::jiff::Timestamp;
 use render::Facts;
 
@@ -9,22 +11,28 @@ use crate::{
     cache::Key,
     error::Error,
     issuer::{Case, Certificate, Issuer},
+    keys::Keys,
     observe::Observed,
 };
 
 /// Completes the facts and decides about the certificate.
 pub async fn mint(
     ctx: &Context,
+    keys: &Arc<Keys>,
     service: &HardenedService,
     key: &Key,
     observed: &Observed,
     now: Timestamp,
 ) -> Result<(Facts, Certificate), Error> {
-    let case = Case { ctx, service, key, facts: &observed.facts, now };
+    let case = Case { ctx, keys, service, key, facts: &observed.facts, now };
     let certificate = Issuer::of(service).certificate(&case).await?;
+    let serial = certificate.status.as_ref().and_then(|status| status.serial.as_deref());
+    let tls = service.spec.tls.as_ref();
+    let serial = serial.filter(|_| tls.and_then(|tls| tls.restart) == Some(TlsRestart::OnRenew));
+    let inputs: Vec<_> = serial.iter().map(|serial| ("tls", serial.as_bytes())).collect();
     let facts = Facts {
         ca_bundle: certificate.ca_bundle.clone(),
-        restart_hash: ctx.keys.restart_hash(&[]),
+        restart_hash: keys.restart_hash(&inputs),
         ..observed.facts.clone()
     };
     Ok((facts, certificate))

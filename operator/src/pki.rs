@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crds::{KeyAlgorithm, PrivateKey};
-use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, PublicKeyData, RsaKeySize, SerialNumber,
@@ -15,7 +15,11 @@ use x509_parser::{
     x509::SubjectPublicKeyInfo,
 };
 
-use crate::{error::Error, keys::CA_SECRET};
+mod reason;
+
+pub use reason::IssueReason;
+
+use crate::error::Error;
 
 /// Life of the CA. A leaf lives at most 825 days, less than a quarter of it.
 const CA_DAYS: i64 = 3650;
@@ -28,6 +32,10 @@ pub struct Ca {
     pub pem: String,
     /// The first 16 hex digits of the SHA-256 of its public key.
     pub id: String,
+    /// Start of its life.
+    pub not_before: Timestamp,
+    /// End of its life. No certificate of it lives longer.
+    pub not_after: Timestamp,
     der: Vec<u8>,
     issuer: Issuer<'static, KeyPair>,
 }
@@ -49,28 +57,12 @@ pub struct Leaf {
     pub not_after: Timestamp,
     /// Serial number, hexadecimal.
     pub serial: String,
+    /// SHA-256 of the certificate.
+    pub fingerprint: Fingerprint,
 }
 
-/// Why a certificate is issued anew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum IssueReason {
-    /// There is none.
-    Missing,
-    /// Certificate or key cannot be read.
-    Unparsable,
-    /// The key is not the certificate's.
-    KeyMismatch,
-    /// Our CA did not sign it.
-    WrongIssuer,
-    /// It names other hosts than it should.
-    NamesChanged,
-    /// The spec asks for another kind of key.
-    KeyTypeChanged,
-    /// The spec asks for another life.
-    DurationChanged,
-    /// Its time has come.
-    RenewalDue,
-}
+/// SHA-256 of a certificate (DER).
+pub type Fingerprint = [u8; 32];
 
 impl Leaf {
     /// The life that it was issued for, in seconds.
@@ -79,29 +71,8 @@ impl Leaf {
     }
 }
 
-impl IssueReason {
-    /// Whether the pair was no good; otherwise its time or the spec has changed.
-    pub const fn is_fault(self) -> bool {
-        matches!(self, Self::Missing | Self::Unparsable | Self::KeyMismatch | Self::WrongIssuer)
-    }
-
-    /// The name in events and metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Missing => "Missing",
-            Self::Unparsable => "Unparsable",
-            Self::KeyMismatch => "KeyMismatch",
-            Self::WrongIssuer => "WrongIssuer",
-            Self::NamesChanged => "NamesChanged",
-            Self::KeyTypeChanged => "KeyTypeChanged",
-            Self::DurationChanged => "DurationChanged",
-            Self::RenewalDue => "RenewalDue",
-        }
-    }
-}
-
-/// A new CA as the data of its Secret.
-pub fn new_ca(now: Timestamp) -> Result<Vec<(&'static str, Vec<u8>)>, Error> {
+/// A new CA: its certificate and its key (PEM).
+pub fn new_ca(now: Timestamp) -> Result<Pair, Error> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::default();
     params.distinguished_name = common_name("hardened-operator CA");
@@ -110,33 +81,26 @@ pub fn new_ca(now: Timestamp) -> Result<Vec<(&'static str, Vec<u8>)>, Error> {
     (params.not_before, params.not_after) = lifetime(now, CA_DAYS * 86_400)?;
     params.serial_number = Some(serial()?);
     let certificate = params.self_signed(&key)?;
-    Ok(vec![("tls.crt", certificate.pem().into_bytes()), ("tls.key", key.serialize_pem().into_bytes())])
+    Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem().into() })
 }
 
 impl Ca {
-    /// Reads the CA from its Secret and checks that key and certificate belong together.
-    pub fn from_secret(secret: &Secret) -> Result<Self, Error> {
-        let text = |key: &str| {
-            let bytes = secret.data.as_ref()?.get(key)?;
-            String::from_utf8(bytes.0.clone()).ok()
-        };
-        let unusable = || Error::KeyUnusable(CA_SECRET);
-        let pem = text("tls.crt").ok_or_else(unusable)?;
-        let key = text("tls.key").and_then(|k| KeyPair::from_pem(&k).ok()).ok_or_else(unusable)?;
-        let der = parse_x509_pem(pem.as_bytes()).map_err(|_| unusable())?.1.contents;
-        let id = {
-            let certificate = parse(&der).ok_or_else(unusable)?;
-            if certificate.public_key().raw != key.subject_public_key_info() {
-                return Err(unusable());
-            }
-            hex(&aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate.public_key().raw).as_ref()
-                [..8])
-        };
-        let issuer = Issuer::from_ca_cert_pem(&pem, key)?;
-        Ok(Self { pem, id, der, issuer })
+    /// Reads certificate and key, and checks that they belong together.
+    pub fn read(pair: &Pair) -> Option<Self> {
+        let key = KeyPair::from_pem(pair.key.expose_secret()).ok()?;
+        let der = parse_x509_pem(pair.certificate.as_bytes()).ok()?.1.contents;
+        let certificate = parse(&der)?;
+        let public_key = certificate.public_key().raw;
+        if public_key != key.subject_public_key_info() {
+            return None;
+        }
+        let id = hex(&sha256(public_key)[..8]);
+        let (not_before, not_after) = life(&certificate)?;
+        let issuer = Issuer::from_ca_cert_pem(&pair.certificate, key).ok()?;
+        Some(Self { pem: pair.certificate.clone(), id, not_before, not_after, der, issuer })
     }
 
-    /// A new certificate for exactly these names. `key` is kept when given.
+    /// A new certificate for exactly these names, which ends with the CA at the latest. `key` is kept when given.
     pub fn issue(
         &self,
         names: &[String],
@@ -156,7 +120,8 @@ impl Ca {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
-        (params.not_before, params.not_after) = lifetime(now, seconds)?;
+        let left = self.not_after.as_second() - now.as_second();
+        (params.not_before, params.not_after) = lifetime(now, seconds.min(left))?;
         params.serial_number = Some(serial()?);
         let certificate = params.signed_by(&key, &self.issuer)?;
         Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem().into() })
@@ -181,10 +146,7 @@ impl Ca {
         if leaf.public_key().raw != key.subject_public_key_info() {
             return Err(IssueReason::KeyMismatch);
         }
-        let ca = parse(&self.der).ok_or(IssueReason::WrongIssuer)?;
-        if leaf.issuer().as_raw() != ca.subject().as_raw()
-            || leaf.verify_signature(Some(ca.public_key())).is_err()
-        {
+        if !is_signed_by(&leaf, &self.der) {
             return Err(IssueReason::WrongIssuer);
         }
         if !carries_exactly(&leaf, names) {
@@ -193,15 +155,37 @@ impl Ca {
         if spec.is_some_and(|spec| !of_kind(leaf.public_key(), spec)) {
             return Err(IssueReason::KeyTypeChanged);
         }
-        let at = |t: x509_parser::time::ASN1Time| {
-            Timestamp::from_second(t.timestamp()).map_err(|_| IssueReason::Unparsable)
-        };
-        Ok(Leaf {
-            not_before: at(leaf.validity().not_before)?,
-            not_after: at(leaf.validity().not_after)?,
-            serial: hex(leaf.raw_serial()),
-        })
+        let (not_before, not_after) = life(&leaf).ok_or(IssueReason::Unparsable)?;
+        let (serial, fingerprint) = (hex(leaf.raw_serial()), sha256(&pem.contents));
+        Ok(Leaf { not_before, not_after, serial, fingerprint })
     }
+}
+
+/// Whether this CA (PEM) signed this certificate (PEM).
+pub fn signed(ca: &str, certificate: &str) -> bool {
+    let der = |pem: &str| parse_x509_pem(pem.as_bytes()).map(|(_, pem)| pem.contents);
+    let (Ok(ca), Ok(leaf)) = (der(ca), der(certificate)) else { return false };
+    parse(&leaf).is_some_and(|leaf| is_signed_by(&leaf, &ca))
+}
+
+fn is_signed_by(leaf: &X509Certificate<'_>, ca: &[u8]) -> bool {
+    parse(ca).is_some_and(|ca| {
+        leaf.issuer().as_raw() == ca.subject().as_raw()
+            && leaf.verify_signature(Some(ca.public_key())).is_ok()
+    })
+}
+
+fn life(certificate: &X509Certificate<'_>) -> Option<(Timestamp, Timestamp)> {
+    let at = |time: x509_parser::time::ASN1Time| Timestamp::from_second(time.timestamp()).ok();
+    Some((at(certificate.validity().not_before)?, at(certificate.validity().not_after)?))
+}
+
+/// SHA-256.
+pub fn sha256(bytes: &[u8]) -> Fingerprint {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest.as_ref());
+    hash
 }
 
 fn parse(der: &[u8]) -> Option<X509Certificate<'_>> {

@@ -1,7 +1,7 @@
 //! Tests of pki: which pairs count as ours. The cases follow cert-manager's list of triggers (reliability H2).
 
 use crds::{KeyAlgorithm, PrivateKey};
-use k8s_openapi::{ByteString, api::core::v1::Secret, jiff::Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::*;
@@ -13,8 +13,7 @@ fn now() -> Timestamp {
 }
 
 fn ca() -> Ca {
-    let data = new_ca(now()).expect("ca").into_iter().map(|(k, v)| (k.to_owned(), ByteString(v))).collect();
-    Ca::from_secret(&Secret { data: Some(data), ..Secret::default() }).expect("ca")
+    Ca::read(&new_ca(now()).expect("ca")).expect("ca")
 }
 
 fn names() -> Vec<String> {
@@ -109,9 +108,15 @@ fn a_kept_key_stays_the_same() {
 
 #[test]
 fn a_ca_whose_key_is_another_ones_is_unusable() {
-    let mut data: std::collections::BTreeMap<_, _> =
-        new_ca(now()).expect("ca").into_iter().map(|(k, v)| (k.to_owned(), ByteString(v))).collect();
-    let other = new_ca(now()).expect("ca").into_iter().find(|(k, _)| *k == "tls.key").expect("key").1;
-    data.insert("tls.key".into(), ByteString(other));
-    assert!(Ca::from_secret(&Secret { data: Some(data), ..Secret::default() }).is_err());
+    let [first, other] = [0, 1].map(|_| new_ca(now()).expect("ca"));
+    assert!(Ca::read(&Pair { key: other.key, ..first }).is_none());
+}
+
+#[test]
+fn no_certificate_outlives_its_ca() {
+    let ca = ca();
+    let near_its_end = ca.not_after - k8s_openapi::jiff::SignedDuration::from_hours(10);
+    let pair = ca.issue(&names(), &PrivateKey::default(), None, 86_400, near_its_end).expect("pair");
+    let leaf = examine(&ca, &pair, &names()).expect("good");
+    assert_eq!((leaf.not_after, leaf.life()), (ca.not_after, 36_000));
 }

@@ -18,7 +18,7 @@ use rustls::{
 use secrecy::SecretString;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::pki::{Leaf, Pair, hex};
+use crate::pki::{Leaf, Pair, hex, sha256};
 
 /// Largest `tls.crt` and `ca.crt`, and largest `tls.key`, in bytes.
 const LARGEST: [usize; 2] = [64 * 1024, 16 * 1024];
@@ -158,8 +158,13 @@ pub fn examine(secret: &Secret, wanted: &Wanted, now: Timestamp) -> Result<Provi
         failures.sort_by_key(|failure| failure.check);
         return Err(Refusal { failures, until: life.until });
     }
-    let leaf =
-        Leaf { not_before: life.not_before, not_after: life.not_after, serial: serial(built.leaf(&parsed)) };
+    let leaf = Leaf {
+        not_before: life.not_before,
+        not_after: life.not_after,
+        serial: serial(built.leaf(&parsed)),
+        // The order was checked: the leaf comes first.
+        fingerprint: sha256(&chain[0]),
+    };
     Ok(Provided {
         pair: Pair { certificate: certificate.to_owned(), key: SecretString::from(key) },
         ca_bundle: chain::pem(built.anchors(&parsed)),
@@ -173,7 +178,12 @@ pub fn first(chain: &str) -> Option<Leaf> {
     let ders = certificates("tls.crt", chain, MOST[0]).ok()?;
     let parsed = parse("tls.crt", &ders).ok()?;
     let life = leaf::Life::of(parsed.iter(), Timestamp::UNIX_EPOCH);
-    Some(Leaf { not_before: life.not_before, not_after: life.not_after, serial: serial(parsed.first()?) })
+    Some(Leaf {
+        not_before: life.not_before,
+        not_after: life.not_after,
+        serial: serial(parsed.first()?),
+        fingerprint: sha256(ders.first()?),
+    })
 }
 
 /// A day as conditions and events show it.

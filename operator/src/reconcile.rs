@@ -10,11 +10,13 @@ use crate::{
     Context,
     apply::{self, Pass},
     cache::{Key, Namespace, Secrets},
+    clock,
     compare::Rules,
     error::Error,
     issuer::{Certificate, Plan},
     key_of, mint, observe,
     report::{self, Written},
+    rotation,
     watch::NAMESPACES,
 };
 
@@ -41,7 +43,7 @@ pub enum Next {
 
 /// Brings one service to what its spec says.
 pub async fn reconcile(service: &HardenedService, ctx: &Context) -> Result<Next, Error> {
-    let now = Timestamp::now();
+    let now = clock::now();
     let key = key_of(service);
     #[cfg(debug_assertions)]
     crate::seeded::fault(&key.name).await;
@@ -66,16 +68,24 @@ pub async fn reconcile(service: &HardenedService, ctx: &Context) -> Result<Next,
         return Ok(Next::Change);
     }
     let observed = observe::observe(ctx, service, &key);
-    let (facts, certificate) = mint::mint(ctx, service, &key, &observed, now).await?;
+    let keys = ctx.keys();
+    let (facts, certificate) = mint::mint(ctx, &keys, service, &key, &observed, now).await?;
     let children = render::desired(service, &facts).into_objects();
     let rules = Rules {
         replicas_are_fixed: render::replicas_are_fixed(service),
         tolerated_annotations: &facts.settings.tolerated_annotations,
     };
     let pass = Pass { ctx, service, key: &key, rules, now };
-    let applied = Box::pin(apply::apply(&pass, children, &observed, &certificate)).await?;
+    let mut applied = Box::pin(apply::apply(&pass, children, &observed, &certificate)).await?;
+    let host = render::hosts::certificate_names(service, &facts).swap_remove(0);
+    let rotation = rotation::look(&pass, &keys, &applied, &host).await?;
+    if let Some(standing) = &rotation {
+        applied.tls.iter_mut().for_each(|tls| tls.phase = Some(standing.phase));
+        applied.tls_warning = standing.problem.clone();
+    }
     let written = report::report(ctx, service, render::status(service, &applied, &facts, now)).await?;
-    let next = match (next(&applied, &certificate, now), ctx.fights.wake(&key, now)) {
+    let wakes = [ctx.fights.wake(&key, now), rotation.and_then(|standing| standing.again)];
+    let next = match (next(&applied, &certificate, now), wakes.into_iter().flatten().min()) {
         (Next::After(pause), Some(wake)) => Next::After(pause.min(wake)),
         (next, _) => next,
     };

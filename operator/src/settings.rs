@@ -67,6 +67,10 @@ pub struct Run {
     /// Services that are worked on at once; those of one namespace get at most half of it.
     #[arg(long, env = "HARDENED_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub concurrency: u16,
+    /// Seconds that clients get to read a changed ca.crt: so long after every service was seen with it, a new CA begins to
+    /// sign, and so long after that the old one is trusted.
+    #[arg(long, env = "HARDENED_CA_OVERLAP", value_name = "SECONDS", default_value_t = 600)]
+    pub ca_overlap: u64,
     /// Lead only while holding the Lease hardened-operator, so that several replicas can run.
     #[arg(long, env = "HARDENED_LEADER_ELECT", default_value_t = true, action = ArgAction::Set)]
     pub leader_elect: bool,

@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::{lease::Wait, metrics::Metrics, watch::Watches};
+use arc_swap::ArcSwap;
+
+use crate::{keys::Keys, lease::Wait, metrics::Metrics, watch::Watches};
 
 /// Shared by the admin server and the terms.
 #[derive(Default)]
@@ -26,8 +28,8 @@ pub enum Phase {
     Leading {
         /// How far its watches are.
         watches: Arc<Watches>,
-        /// Whether the CA is there.
-        ca: bool,
+        /// With the CA, unless it is lost.
+        keys: Arc<ArcSwap<Keys>>,
     },
 }
 
@@ -60,9 +62,9 @@ impl View {
     }
 
     /// This instance leads.
-    pub fn lead(&self, watches: Arc<Watches>, ca: bool) {
+    pub fn lead(&self, watches: Arc<Watches>, keys: Arc<ArcSwap<Keys>>) {
         self.metrics.leader.set(1);
-        *self.lock() = Phase::Leading { watches, ca };
+        *self.lock() = Phase::Leading { watches, keys };
     }
 
     /// It does not any more.

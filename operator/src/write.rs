@@ -135,7 +135,7 @@ impl Writer<'_> {
             return Ok(self.done(live.clone(), Some(wanted)));
         }
         let paths = compare::paths(&live_essence, &answer_essence);
-        let cause = self.cause(adopting, note.target, wanted);
+        let cause = self.cause(adopting, note.target, wanted, &paths);
         if cause == RestartCause::DriftReverted && self.must_wait(&before, &paths, pair).await {
             return Ok(self.outcome(live.uid(), ChildState::Applied, None));
         }

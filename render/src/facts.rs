@@ -58,7 +58,10 @@ impl Default for Settings {
             dns: vec![peer("kube-system", Some(("k8s-app", "kube-dns")))],
             edge: Vec::new(),
             monitoring: vec![peer("monitoring", None)],
-            prober: vec![peer("hardened-system", Some(("app.kubernetes.io/component", "prober")))],
+            // The operator looks at certificates while its CA is replaced.
+            prober: [("app.kubernetes.io/component", "prober"), ("hardened.dev/component", "operator")]
+                .map(|label| peer("hardened-system", Some(label)))
+                .into(),
             tolerated_annotations: Vec::new(),
         }
     }

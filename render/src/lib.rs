@@ -57,6 +57,12 @@ pub fn desired(service: &HardenedService, facts: &Facts) -> Children {
     }
 }
 
+/// The port on which the pods serve with their certificate.
+pub fn https_port(service: &HardenedService) -> u16 {
+    // The schema has 65535 at most.
+    defaults::ports(service).0.try_into().unwrap_or_default()
+}
+
 /// Nothing instead of an empty list, map or text: the API server drops those.
 fn some<T: Default + PartialEq>(value: T) -> Option<T> {
     (value != T::default()).then_some(value)

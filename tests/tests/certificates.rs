@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use crds::HardenedService;
+use crds::{HardenedService, RestartCause};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::events::v1::Event;
@@ -121,6 +121,32 @@ async fn another_life_in_the_spec_costs_one_certificate_of_that_life() -> Result
     })
     .await?;
     assert_eq!(history.serials("life").len(), 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_workload_that_cannot_reload_is_restarted_once_for_a_new_certificate() -> Result<()> {
+    let cluster = Cluster::get().await?;
+    let namespace = cluster.namespace("on-renew").await?;
+    let mut operator = Operator::start(&cluster).await?;
+    let mut wanted = named("minimal-development", "on-renew")?;
+    wanted.spec.tls = Some(serde_json::from_value(json!({"restart": "OnRenew"}))?);
+    let service = Service::create(&cluster, &namespace.name, &wanted).await?;
+    service.made().await?;
+    let causes = |service: &HardenedService| {
+        let restarts = service.status.iter().flat_map(|status| &status.restarts);
+        restarts.map(|restart| restart.cause).collect::<Vec<_>>()
+    };
+    // By another operator, which remembers nothing.
+    for count in 1..=2 {
+        operator.kill().await?;
+        let api = Api::<HardenedService>::namespaced(cluster.client.clone(), &namespace.name);
+        let patch = Patch::Merge(json!({"spec": {"tls": {"duration": format!("{}h", 5 + count)}}}));
+        api.patch("on-renew", &PatchParams::default(), &patch).await?;
+        operator.restart().await?;
+        let expected = vec![RestartCause::CertificateRenewed; count];
+        service.until(&format!("{count} restarts"), |s| causes(s) == expected).await?;
+    }
     Ok(())
 }
 

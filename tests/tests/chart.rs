@@ -36,11 +36,18 @@ fn nobody_but_an_onboarded_namespace_gives_the_operator_secrets() -> Result<()> 
 }
 
 #[test]
-fn in_its_own_namespace_the_operator_reads_two_secrets_by_name() -> Result<()> {
+fn in_its_own_namespace_the_operator_reads_two_secrets_by_name_and_may_replace_the_ca() -> Result<()> {
     let role = object("Role", "hardened-operator")?;
     let rules = role["rules"].as_array().context("no rules")?;
     for rule in rules.iter().filter(|rule| rule["verbs"] != serde_json::json!(["create"])) {
-        assert_eq!(rule["verbs"], serde_json::json!(["get"]), "{rule}");
+        let is_ca = rule["resourceNames"] == serde_json::json!(["hardened-operator-ca"]);
+        let is_id = rule["resourceNames"] == serde_json::json!(["hardened-operator-keys"]);
+        let verbs = match (is_ca, is_id) {
+            (true, _) => serde_json::json!(["list", "watch", "update"]),
+            (_, true) => serde_json::json!(["get", "update"]),
+            _ => serde_json::json!(["get"]),
+        };
+        assert_eq!(rule["verbs"], verbs, "{rule}");
         assert!(rule["resourceNames"].as_array().is_some_and(|names| !names.is_empty()), "{rule}");
     }
     Ok(())

@@ -8,10 +8,11 @@ use anyhow::{Result, bail, ensure};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use render::Kind;
 use serde_json::{Value, json};
 use testbed::audit::{Request, Requests};
+use testbed::certificate::{self, CA_SECRET};
 use testbed::cluster::NAMESPACE_ROLE;
 use testbed::drift::{self, attack, undone};
 use testbed::fixture::{OPERATOR, Service, example, rest, wanted};
@@ -92,7 +93,8 @@ fn words(request: &Request) -> String {
 
 /// From the first start to the last service's end.
 async fn live(cluster: &Cluster, audit: &Audit, home: &Namespace, namespace: &Namespace) -> Result<()> {
-    let options = Options { args: home::at(home), ..Options::default() };
+    let args = [home::at(home), ["--ca-overlap", "0"].map(str::to_owned).to_vec()].concat();
+    let options = Options { args, ..Options::default() };
     let mut operator = Operator::start_with(cluster, options).await?;
     let service = rich(cluster, namespace).await?;
     let wanted = wanted(&service.get().await?);
@@ -117,6 +119,7 @@ async fn live(cluster: &Cluster, audit: &Audit, home: &Namespace, namespace: &Na
     })
     .await?;
     renew(cluster, home).await?;
+    replace_ca(cluster, home).await?;
     operator.stop().await?;
     operator.restart().await?;
     service.api().delete(&service.name, &DeleteParams::default()).await?;
@@ -179,6 +182,24 @@ async fn seal(service: &Service) -> Result<()> {
     change(service, Kind::Secret, &name, json!({"immutable": true})).await?;
     undone(service, Kind::Secret, &name, |live| live["immutable"].is_null()).await?;
     Ok(())
+}
+
+/// Somebody asks for another CA.
+async fn replace_ca(cluster: &Cluster, home: &Namespace) -> Result<()> {
+    let secrets = Api::<Secret>::namespaced(cluster.client.clone(), &home.name);
+    let before = certificate::ca(&cluster.client, &home.name).await?;
+    let patch = Patch::Merge(json!({"metadata": {"annotations": {"hardened.dev/rotate-ca": ""}}}));
+    secrets.patch(CA_SECRET, &PatchParams::default(), &patch).await?;
+    wait_until(LIMIT, "another CA alone", async || match secrets.get(CA_SECRET).await {
+        Ok(secret) if secret.data.as_ref().is_some_and(|data| data.len() == 2) => {
+            match certificate::ca(&cluster.client, &home.name).await {
+                Ok(now) if now != before => Look::Done(()),
+                other => Look::NotYet(format!("{:?}", other.is_ok())),
+            }
+        }
+        other => Look::NotYet(format!("{:?}", other.map(|secret| secret.data.map(|data| data.len())))),
+    })
+    .await
 }
 
 /// The Lease is renewed now and then.

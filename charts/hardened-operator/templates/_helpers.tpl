@@ -52,7 +52,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{/* The prober's pods live beside the operator, so their default follows the release's namespace. */}}
 {{- define "operator.settings" -}}
 {{- $prober := dict "namespaceLabels" (dict "kubernetes.io/metadata.name" .Release.Namespace) "podLabels" (dict "app.kubernetes.io/component" "prober") -}}
-{{- merge (deepCopy .Values.settings) (dict "prober" (list $prober)) | toYaml -}}
+{{- $operator := dict "namespaceLabels" (dict "kubernetes.io/metadata.name" .Release.Namespace) "podLabels" (dict "hardened.dev/component" "operator") -}}
+{{- merge (deepCopy .Values.settings) (dict "prober" (list $prober $operator)) | toYaml -}}
 {{- end }}
 
 {{/* One Lease for the whole cluster, wherever the operator is installed; with listed namespaces one for each release. */}}

@@ -137,6 +137,7 @@ impl Source<'_> {
                 renew_at: None,
                 serial: Some(leaf.serial.clone()),
                 issuer: Some(format!("secret/{}", self.name)),
+                phase: None,
             }),
             problem: None,
             warning: self.warning(leaf),
@@ -192,7 +193,7 @@ impl Source<'_> {
 
     /// The content of a TLS Secret that is the operator's own: sealed, or from its own CA for this service.
     fn own_content(&self, secret: &Secret) -> Option<(Content, String)> {
-        let (case, keys) = (self.case, &self.case.ctx.keys);
+        let (case, keys) = (self.case, self.case.keys);
         let ca_bundle = text(secret, "ca.crt")?;
         let values = SecretValues::new(pair(secret)?, &ca_bundle);
         let seal = self.seal(&values);
@@ -202,7 +203,7 @@ impl Source<'_> {
             return Some((Content { values, seal, leaf, issued: None, replaces_own: false }, ca_bundle));
         }
         let (pair, names) = (pair(secret)?, render::hosts::certificate_names(case.service, case.facts));
-        let leaf = keys.ca.as_ref()?.examine(&pair.certificate, &pair.key, &names, None).ok()?;
+        let leaf = keys.authority.as_ref()?.ca.examine(&pair.certificate, &pair.key, &names, None).ok()?;
         let values = SecretValues::new(pair, &keys.bundle);
         let content = Content { values, seal: None, leaf, issued: None, replaces_own: false };
         Some((content, keys.bundle.clone()))
@@ -222,7 +223,7 @@ impl Source<'_> {
     }
 
     fn seal(&self, values: &SecretValues) -> String {
-        self.case.ctx.keys.seal(self.case.service.metadata.uid.as_deref().unwrap_or_default(), values)
+        self.case.keys.seal(self.case.service.metadata.uid.as_deref().unwrap_or_default(), values)
     }
 
     fn wanted(&self) -> Wanted {

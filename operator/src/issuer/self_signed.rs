@@ -6,23 +6,28 @@ use render::Problem;
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::{Case, Certificate, Content, Plan, SecretValues, pair, third};
+use super::{Case, Certificate, Content, Plan, SecretValues, pair, text, third};
 use crate::{
+    authority::{Authority, Stage},
     cache::SecretNote,
     compare::{Digest, digest},
     error::Error,
+    keys::CA_SECRET,
     observe::{self, TlsSecret},
-    pki::{Ca, IssueReason, Leaf, Pair},
+    pki::{self, Ca, IssueReason, Leaf, Pair},
 };
 
 /// Life of a certificate when the spec does not say: 90 days.
 const DEFAULT_LIFE: SignedDuration = SignedDuration::from_hours(2160);
 
 pub async fn certificate(case: &Case<'_>) -> Result<Certificate, Error> {
-    let Some(ca) = &case.ctx.keys.ca else { return Ok(lost(case)) };
+    let Some(Authority { ca, .. }) = &case.keys.authority else { return Ok(stay(case, &gone(case))) };
+    if case.now >= ca.not_after {
+        return Ok(stay(case, &ended(ca)));
+    }
     let expected = expected(case, ca);
     let found = observe::tls_secret(case, |note| {
-        let due = |leaf| case.now >= renew_at(case.service, leaf);
+        let due = |leaf| case.now >= renew_at(case.service, ca, leaf);
         note.expected == expected && note.leaf.as_ref().is_some_and(|leaf| !due(leaf))
     })
     .await?;
@@ -36,29 +41,37 @@ pub async fn certificate(case: &Case<'_>) -> Result<Certificate, Error> {
         found,
         plan,
         expected,
-        ca_bundle: case.ctx.keys.bundle.clone(),
-        again: Some(renew_at(case.service, &leaf)),
+        ca_bundle: case.keys.bundle.clone(),
+        again: Some(renew_at(case.service, ca, &leaf)),
         status: Some(status(case, ca, &leaf)),
         problem: None,
         warning: None,
     })
 }
 
-fn lost(case: &Case<'_>) -> Certificate {
-    let problem = Problem {
-        reason: Reason::CaLost,
-        message: format!(
-            "Secret {} is gone from namespace {}; a platform admin restores it from the backup and \
-             restarts the operator. Certificates in use are kept",
-            crate::keys::CA_SECRET,
-            case.ctx.namespace
-        ),
-    };
+fn gone(case: &Case<'_>) -> String {
+    format!(
+        "Secret {CA_SECRET} is gone from namespace {}; a platform admin restores it from the backup. Certificates in use \
+         are kept",
+        case.ctx.namespace
+    )
+}
+
+fn ended(ca: &Ca) -> String {
+    format!(
+        "the operator's CA has ended at {}; a platform admin replaces it: kubectl hardened keys rotate --emergency",
+        ca.not_after
+    )
+}
+
+/// Without a CA nothing is issued.
+fn stay(case: &Case<'_>, why: &str) -> Certificate {
+    let problem = Problem { reason: Reason::CaLost, message: why.to_owned() };
     Certificate {
         found: TlsSecret::Absent,
         plan: Plan::Leave { trusted: true },
         expected: Digest::default(),
-        ca_bundle: case.ctx.keys.bundle.clone(),
+        ca_bundle: case.keys.bundle.clone(),
         again: None,
         // The certificate that is in use stays in use, and its end must stay in sight.
         status: case.service.status.as_ref().and_then(|status| status.tls.clone()),
@@ -78,11 +91,17 @@ async fn content(case: &Case<'_>, ca: &Ca, found: &TlsSecret) -> Result<(Leaf, P
     let (why, key) = match old {
         None => (IssueReason::Missing, None),
         Some(pair) => match ca.examine(&pair.certificate, &pair.key, &names, Some(&spec)) {
-            Ok(leaf) if leaf.life() != life(case.service).as_secs() => {
+            Ok(leaf) if !has_life(ca, &leaf, life(case.service)) => {
                 (IssueReason::DurationChanged, Some(pair.key))
             }
-            Ok(leaf) if case.now < renew_at(case.service, &leaf) => return Ok(plan(case, leaf, pair, None)),
+            Ok(_) if is_to_show_trust(case, found) => (IssueReason::CaChanged, Some(pair.key)),
+            Ok(leaf) if case.now < renew_at(case.service, ca, &leaf) => {
+                return Ok(plan(case, leaf, pair, None));
+            }
             Ok(_) => (IssueReason::RenewalDue, Some(pair.key)),
+            Err(IssueReason::WrongIssuer) if is_of_previous(case, &pair) => {
+                (IssueReason::CaChanged, Some(pair.key))
+            }
             Err(reason) => (reason, Some(pair.key)),
         },
     };
@@ -94,8 +113,21 @@ async fn content(case: &Case<'_>, ca: &Ca, found: &TlsSecret) -> Result<(Leaf, P
     Ok(plan(case, leaf, pair, Some(why)))
 }
 
+/// When the next CA comes to be trusted, each service gets a certificate that comes with it, still of the CA that signs:
+/// a pod that is seen to serve it has been given the new `ca.crt` too.
+fn is_to_show_trust(case: &Case<'_>, found: &TlsSecret) -> bool {
+    let introduced = case.keys.authority.as_ref().is_some_and(|a| matches!(a.stage, Stage::Introduced(_)));
+    let TlsSecret::Read(secret) = found else { return false };
+    introduced && text(secret, "ca.crt").is_none_or(|trusted| trusted != case.keys.bundle)
+}
+
+fn is_of_previous(case: &Case<'_>, pair: &Pair) -> bool {
+    let stage = case.keys.authority.as_ref().map(|authority| &authority.stage);
+    matches!(stage, Some(Stage::Switched(previous)) if pki::signed(previous, &pair.certificate))
+}
+
 fn plan(case: &Case<'_>, leaf: Leaf, pair: Pair, issued: Option<IssueReason>) -> (Leaf, Plan) {
-    let values = SecretValues::new(pair, &case.ctx.keys.bundle);
+    let values = SecretValues::new(pair, &case.keys.bundle);
     let replaces_own = issued.is_some_and(|why| !why.is_fault());
     (leaf.clone(), Plan::Content(Content { values, seal: None, leaf, issued, replaces_own }))
 }
@@ -107,9 +139,9 @@ async fn issue(
     spec: PrivateKey,
     kept: Option<SecretString>,
 ) -> Result<Pair, Error> {
-    let (keys, seconds, now) = (case.ctx.keys.clone(), life(case.service).as_secs(), case.now);
+    let (keys, seconds, now) = (case.keys.clone(), life(case.service).as_secs(), case.now);
     tokio::task::spawn_blocking(move || {
-        let ca = keys.ca.as_ref().ok_or(Error::KeyLost(crate::keys::CA_SECRET))?;
+        let Authority { ca, .. } = keys.authority.as_ref().ok_or(Error::KeyLost(CA_SECRET))?;
         ca.issue(&names, &spec, kept.as_ref(), seconds, now)
     })
     .await?
@@ -132,8 +164,12 @@ fn life(service: &HardenedService) -> SignedDuration {
 }
 
 /// When a certificate is renewed: at two thirds of its life, or as early as the spec says, and by up to a twentieth of
-/// that time earlier. Otherwise a thousand certificates that were issued together would be renewed together.
-fn renew_at(service: &HardenedService, leaf: &Leaf) -> Timestamp {
+/// that time earlier. Otherwise a thousand certificates that were issued together would be renewed together. One that
+/// ends with its CA stays until then: the CA has no longer one to give, and each would be shorter than the one before.
+fn renew_at(service: &HardenedService, ca: &Ca, leaf: &Leaf) -> Timestamp {
+    if leaf.not_after >= ca.not_after {
+        return leaf.not_after;
+    }
     let before = service.spec.tls.as_ref().and_then(|t| t.renew_before);
     let before = before.and_then(|d| SignedDuration::try_from(d.get()).ok()).unwrap_or_else(|| third(leaf));
     // Random, and the same at each look; the first digit has its top bit set.
@@ -142,10 +178,15 @@ fn renew_at(service: &HardenedService, leaf: &Leaf) -> Timestamp {
     leaf.not_after.checked_sub(before + early).unwrap_or(leaf.not_after)
 }
 
+/// Whether it has the life that the spec asks for, or as much of that as its CA had left.
+fn has_life(ca: &Ca, leaf: &Leaf, wanted: SignedDuration) -> bool {
+    leaf.life() == wanted.as_secs() || (leaf.not_after >= ca.not_after && leaf.life() < wanted.as_secs())
+}
+
 fn expected(case: &Case<'_>, ca: &Ca) -> Digest {
     digest(&json!({
         "names": render::hosts::certificate_names(case.service, case.facts),
-        "ca": case.ctx.keys.bundle,
+        "ca": case.keys.bundle,
         "key": private_key(case.service),
         "life": life(case.service).as_secs(),
         "plan": render::tls_secret(case.service).metadata,
@@ -156,9 +197,10 @@ fn expected(case: &Case<'_>, ca: &Ca) -> Digest {
 fn status(case: &Case<'_>, ca: &Ca, leaf: &Leaf) -> TlsStatus {
     TlsStatus {
         not_after: Some(render::whole_seconds(leaf.not_after)),
-        renew_at: Some(render::whole_seconds(renew_at(case.service, leaf))),
+        renew_at: Some(render::whole_seconds(renew_at(case.service, ca, leaf))),
         serial: Some(leaf.serial.clone()),
         issuer: Some(format!("selfSigned/{}", ca.id)),
+        phase: None,
     }
 }
 
@@ -174,16 +216,25 @@ mod tests {
         .unwrap()
     }
 
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
     fn leaf(serial: &str) -> Leaf {
-        let at = |second| Timestamp::from_second(second).unwrap();
-        Leaf { not_before: at(1_000_000), not_after: at(1_900_000), serial: serial.into() }
+        let (not_before, not_after) = (at(1_000_000), at(1_900_000));
+        Leaf { not_before, not_after, serial: serial.into(), fingerprint: [7; 32] }
+    }
+
+    fn ca() -> Ca {
+        Ca::read(&pki::new_ca(at(900_000)).unwrap()).unwrap()
     }
 
     #[test]
     fn certificates_issued_together_are_renewed_within_a_twentieth_of_the_time_that_is_left() {
+        let ca = ca();
         for (tls, before) in [(json!({}), 300_000), (json!({"renewBefore": "10h"}), 36_000)] {
             let early = |serial| {
-                let renewed = renew_at(&service(&tls), &leaf(serial)).as_second();
+                let renewed = renew_at(&service(&tls), &ca, &leaf(serial)).as_second();
                 1_900_000 - before - renewed
             };
             let (latest, middle, earliest) = (early("400000ab"), early("408000ab"), early("40ffffab"));
@@ -191,6 +242,15 @@ mod tests {
             assert!((before / 21..=before / 20).contains(&earliest), "{tls}: {earliest}");
             assert_eq!(early("40"), 0, "a serial number of somebody else's choice");
         }
+    }
+
+    #[test]
+    fn one_that_ends_with_its_ca_is_not_renewed_before_and_has_the_life_that_could_be_had() {
+        let (mut ca, hours) = (ca(), SignedDuration::from_hours);
+        ca.not_after = at(1_900_000);
+        assert_eq!(renew_at(&service(&json!({})), &ca, &leaf("40ffffab")), at(1_900_000));
+        let lives = [hours(249), hours(250), hours(2160)].map(|wanted| has_life(&ca, &leaf("40"), wanted));
+        assert_eq!(lives, [false, true, true], "it has 249 hours and 55 minutes");
     }
 
     #[test]
