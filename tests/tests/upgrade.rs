@@ -31,12 +31,14 @@ const CONVERGED: Duration = Duration::from_mins(3);
 const SERVICES: usize = 20;
 const NOTHING: [&str; 0] = [];
 /// Writes that the newer version has a reason for: verb and resource. Everything else must stay as it is.
-const FORWARD: [(&str, &str); 1] = [
+const FORWARD: [(&str, &str); 2] = [
     // Two pods or more have a budget now without being asked.
     ("create", "poddisruptionbudgets"),
+    // The operator may look at the pods' certificates while its CA is replaced.
+    ("update", "networkpolicies"),
 ];
 /// The same on the way back.
-const BACK: [(&str, &str); 1] = [("delete", "poddisruptionbudgets")];
+const BACK: [(&str, &str); 2] = [("delete", "poddisruptionbudgets"), ("update", "networkpolicies")];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upgrade_and_the_way_back_roll_nothing_out_and_change_no_key() -> Result<()> {
