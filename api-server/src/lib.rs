@@ -1,7 +1,7 @@
 //! The hardened workload as a library: `app` is the whole service. It knows files and environment, never Kubernetes.
 
-pub mod ahead;
-mod auth;
+mod ahead;
+pub mod auth;
 pub mod check;
 pub mod commands;
 pub mod config;
