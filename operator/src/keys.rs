@@ -64,6 +64,7 @@ impl Keys {
         let key = key.ok_or(Error::KeyUnusable(HMAC_SECRET))?.0.clone();
         let hmac = Arc::new(Hmac { id: fingerprint(&key), key: SecretSlice::from(key) });
         let recorded = marker.and_then(|m| m.data).unwrap_or_default();
+        // Only until there is a CA: without one clients go on trusting what was recorded.
         let bundle = recorded.get("ca.crt").cloned().unwrap_or_default();
         let keys = Self { authority: None, bundle, hmac }.with_ca(ca.as_ref())?;
         if first {
@@ -72,6 +73,12 @@ impl Keys {
                 Err(kube::Error::Api(s)) if s.is_already_exists() => {}
                 other => drop(other?),
             }
+        } else if keys.authority.is_some() && recorded != keys.ids() {
+            tracing::warn!(
+                recorded = recorded.get("ca"),
+                "the keys are others than those that were recorded"
+            );
+            keys.record(client, namespace).await?;
         }
         Ok(keys)
     }

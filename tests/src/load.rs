@@ -195,13 +195,15 @@ pub fn served_certificate(target: &Target) -> Result<CertificateDer<'static>> {
 }
 
 /// Moves this thread into a network namespace; it never comes back.
-fn enter(netns: &str) -> Result<()> {
+/// Moves this thread into a network namespace.
+pub fn enter(netns: &str) -> Result<()> {
     let path = Path::new("/run/netns").join(netns);
     let file = File::open(&path).with_context(|| format!("open {}", path.display()))?;
     Ok(move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?)
 }
 
-fn trust(ca: &str) -> Result<ClientConfig> {
+/// A client that trusts these certificates (PEM) and no others.
+pub fn trust(ca: &str) -> Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {
         roots.add(certificate?)?;

@@ -47,6 +47,9 @@ async fn a_rotation_that_is_killed_at_each_step_never_serves_what_clients_do_not
     operator.restart().await?;
     let last = stage.ca().await?;
     ensure!(first != last, "the same CA");
+    let maps = Api::<ConfigMap>::namespaced(stage.cluster.client.clone(), &stage.home.name);
+    let recorded = maps.get("hardened-operator-keys").await?.data.unwrap_or_default();
+    ensure!(recorded.get("ca.crt") == Some(&last), "after a loss clients would trust another CA");
     for service in &services {
         let name = &service.name;
         wait_until(LIMIT, &format!("{name} to serve the new CA's"), async || {

@@ -1,0 +1,119 @@
+//! A service that is ready on a node of its own, with the real image, and how clients reach it. It looks and changes
+//! nothing. Needs root, and no other node on this host.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use crds::{HardenedService, SERVICE_LABEL};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service as KubeService};
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use crate::certificate::{Pair, tls_secret};
+use crate::fixture::{Service, condition, example};
+use crate::load::{Target, served_certificate};
+use crate::operator::Options;
+use crate::state::checkout;
+use crate::{
+    Cluster, Look, Namespace, Operator, PrivateTestbed, image, install, network, node, parts, wait_until,
+};
+
+/// Name of the service.
+pub const NAME: &str = "studio";
+/// Within this a service is ready.
+pub const READY: Duration = Duration::from_mins(2);
+/// As many new connections in a row meet both pods, but for one case in half a million.
+const LOOKS: usize = 20;
+
+/// A service that is ready, on a node of its own. Fields are dropped in this order.
+pub struct Stage {
+    _operator: Operator,
+    /// The service.
+    pub service: Service,
+    /// Its namespace.
+    pub namespace: Namespace,
+    /// The cluster.
+    pub cluster: Cluster,
+    _testbed: PrivateTestbed,
+}
+
+impl Stage {
+    /// Starts everything, the operator with these options. Nothing where another node is.
+    pub async fn set(options: Options) -> Result<Option<Self>> {
+        if !node::is_free() {
+            return Ok(None);
+        }
+        let program = checkout().join("dist/api-server");
+        ensure!(program.exists(), "{} is missing: run hack/images.sh", program.display());
+        parts::all()?;
+        let testbed = PrivateTestbed::new()?;
+        testbed.run(&["up"])?;
+        let cluster = Cluster::of(&testbed).await?;
+        install::install(&cluster)?;
+        let operator = Operator::start_with(&cluster, options).await?;
+        let namespace = cluster.namespace("rollout").await?;
+        let mut wanted = example(NAME)?;
+        wanted.spec.workload.image = image::load(&testbed.state, "api-server:1", &program)?;
+        let service = Service::create(&cluster, &namespace.name, &wanted).await?;
+        let stage = Self { _operator: operator, service, namespace, cluster, _testbed: testbed };
+        stage.ready().await?;
+        let target = stage.target().await?;
+        // kube-proxy learns of the first endpoints a moment after everybody else.
+        wait_until(READY, "the first connection", async || match served_certificate(&target) {
+            Ok(_) => Look::Done(()),
+            Err(error) => Look::NotYet(format!("{error:#}")),
+        })
+        .await?;
+        Ok(Some(stage))
+    }
+
+    /// Where clients go, and whom they trust now.
+    pub async fn target(&self) -> Result<Target> {
+        let services = Api::<KubeService>::namespaced(self.cluster.client.clone(), &self.namespace.name);
+        let spec = services.get(NAME).await?.spec;
+        let address = spec.and_then(|spec| spec.cluster_ip).context("the Service has no address")?;
+        let bundles = Api::<ConfigMap>::namespaced(self.cluster.client.clone(), &self.namespace.name);
+        let data = bundles.get(&format!("{NAME}-ca")).await?.data;
+        Ok(Target {
+            address: SocketAddr::new(address.parse()?, 443),
+            host: format!("{NAME}.{}.svc", self.namespace.name),
+            ca: data.and_then(|mut data| data.remove("ca.crt")).context("no bundle")?,
+            netns: network::NETNS,
+        })
+    }
+
+    /// Waits until it is ready.
+    pub async fn ready(&self) -> Result<()> {
+        wait_until(READY, "the service to be ready", async || match self.service.get().await {
+            Ok(service) => Look::when(Some(service), |service| service.as_ref().is_some_and(is_ready)),
+            Err(_) => Look::NotYet(None),
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Names of its pods.
+    pub async fn pods(&self) -> Result<BTreeSet<String>> {
+        let pods = Api::<Pod>::namespaced(self.cluster.client.clone(), &self.namespace.name);
+        let ours = ListParams::default().labels(&format!("{SERVICE_LABEL}={NAME}"));
+        Ok(pods.list(&ours).await?.iter().map(ResourceExt::name_any).collect())
+    }
+
+    /// Whether every new connection gets the certificate that stands in the Secret.
+    pub async fn serves_secret(&self, target: &Target) -> Result<bool> {
+        let secret = tls_secret(&self.cluster.client, &self.namespace.name, NAME).await?;
+        let wanted = CertificateDer::from_pem_slice(Pair::of(&secret)?.certificate.as_bytes())?;
+        let served: Result<Vec<_>> = (0..LOOKS).map(|_| served_certificate(target)).collect();
+        Ok(served?.iter().all(|served| *served == wanted))
+    }
+}
+
+fn is_ready(service: &HardenedService) -> bool {
+    condition(service, "Ready").is_some_and(|ready| {
+        ready.status == "True" && ready.observed_generation == service.metadata.generation
+    })
+}
