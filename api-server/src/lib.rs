@@ -2,6 +2,7 @@
 
 mod ahead;
 pub mod auth;
+mod bare;
 pub mod check;
 pub mod commands;
 pub mod config;

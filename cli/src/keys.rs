@@ -12,13 +12,6 @@ use kube::{Api, Client};
 
 use crate::cluster::{client, plain};
 
-/// Secret with the CA; the operator's own name for it.
-const CA: &str = "hardened-operator-ca";
-/// Secret with the key of the hashes.
-const HMAC: &str = "hardened-operator-hmac";
-/// ConfigMap that remembers which keys were made.
-const IDS: &str = "hardened-operator-keys";
-
 /// Look after the operator's own keys: the CA of the services' certificates, and the key of its hashes.
 ///
 /// Needs rights on Secrets in the operator's namespace, which platform administrators have.

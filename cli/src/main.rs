@@ -3,6 +3,7 @@
 mod cert;
 mod cluster;
 mod crds;
+mod file;
 mod host;
 mod keys;
 mod onboard;

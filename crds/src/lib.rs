@@ -59,6 +59,14 @@ pub const ALLOWED_HOSTS_ANNOTATION: &str = "hardened.dev/allowed-hosts";
 pub const RESTART_ANNOTATION: &str = "hardened.dev/restart-hash";
 /// Annotation of a Deployment with the operator's last change of its pod template: time, cause and names of what changed.
 pub const LAST_CHANGE_ANNOTATION: &str = "hardened.dev/last-change";
+/// Annotation of the CA's Secret by which a platform admin asks for another CA: `emergency` drops the old one at once.
+pub const ROTATE_CA_ANNOTATION: &str = "hardened.dev/rotate-ca";
+/// Secret in the operator's namespace with the CA's certificate and key.
+pub const CA_SECRET: &str = "hardened-operator-ca";
+/// Secret there with the key of the restart hash and of the seals.
+pub const HMAC_SECRET: &str = "hardened-operator-hmac";
+/// `ConfigMap` there that remembers which keys were made: with it a lost Secret is told from a first start.
+pub const KEY_IDS: &str = "hardened-operator-keys";
 
 /// Annotation of the copy of a provided certificate: `v1:KEYID:HMAC` over its values, by which the operator knows its own.
 pub const SEAL_ANNOTATION: &str = "hardened.dev/seal";

@@ -1,6 +1,6 @@
 //! Fourth verb: make the children what render says, in its order, by POST, PUT and DELETE only.
 
-use crds::{ChildState, HardenedService, Reason, TlsRestart};
+use crds::{ChildState, HardenedService, Reason};
 use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
 use kube::{ResourceExt, core::DynamicObject};
 use render::{Applied, Body, Child, Kind, Outcome, Problem, SecretPlan};
@@ -138,7 +138,7 @@ async fn held(pass: &Pass<'_>, child: &Child, desired: &Value, why: &Problem) ->
 /// After a restart no target is remembered, and a certificate that was renewed meanwhile would be taken for drift.
 fn expect_change(pass: &Pass<'_>) {
     let child = |suffix| render::child_name(&pass.key.name, suffix);
-    let restarts = pass.service.spec.tls.as_ref().and_then(|tls| tls.restart) == Some(TlsRestart::OnRenew);
+    let restarts = render::restarts_on_renewal(pass.service);
     let deployment = restarts.then(|| (Kind::Deployment, pass.key.name.clone()));
     for (kind, name) in
         [(Kind::ConfigMap, child("ca")), (Kind::Secret, child("tls"))].into_iter().chain(deployment)

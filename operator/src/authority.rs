@@ -3,17 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use crds::{CA_SECRET, ROTATE_CA_ANNOTATION};
 use k8s_openapi::{ByteString, api::core::v1::Secret, jiff::Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
     error::Error,
-    keys::CA_SECRET,
     pki::{Ca, Pair, new_ca},
 };
-
-/// Annotation by which a platform admin asks for another CA.
-pub const ROTATE_ANNOTATION: &str = "hardened.dev/rotate-ca";
 
 const SIGNING: [&str; 2] = ["tls.crt", "tls.key"];
 const NEXT: [&str; 2] = ["next.crt", "next.key"];
@@ -94,7 +91,7 @@ impl Authority {
             (None, None) => Stage::Idle,
         };
         let annotations = secret.metadata.annotations.as_ref();
-        let request = annotations.and_then(|all| all.get(ROTATE_ANNOTATION)).map(|value| match &**value {
+        let request = annotations.and_then(|all| all.get(ROTATE_CA_ANNOTATION)).map(|value| match &**value {
             "emergency" => Request::Emergency,
             _ => Request::Overlap,
         });
@@ -163,7 +160,7 @@ pub fn after(mut secret: Secret, step: Step, now: Timestamp) -> Result<Secret, E
     if matches!(step, Step::Introduce | Step::Replace)
         && let Some(annotations) = &mut secret.metadata.annotations
     {
-        annotations.remove(ROTATE_ANNOTATION);
+        annotations.remove(ROTATE_CA_ANNOTATION);
     }
     Ok(secret)
 }

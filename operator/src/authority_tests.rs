@@ -16,7 +16,7 @@ fn secret() -> Secret {
 fn asked(value: &str) -> Secret {
     let mut secret = secret();
     let annotations = secret.metadata.annotations.get_or_insert_default();
-    annotations.insert(ROTATE_ANNOTATION.into(), value.into());
+    annotations.insert(ROTATE_CA_ANNOTATION.into(), value.into());
     secret
 }
 

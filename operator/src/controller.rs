@@ -118,7 +118,7 @@ async fn load_keys(term: &Term<'_>) -> anyhow::Result<Keys> {
             Ok(keys) => {
                 if keys.authority.is_none() {
                     tracing::error!(
-                        secret = crate::keys::CA_SECRET,
+                        secret = crds::CA_SECRET,
                         "the CA is gone; no certificate is issued until it is restored"
                     );
                 }

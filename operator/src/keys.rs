@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use crds::{CA_SECRET, HMAC_SECRET, KEY_IDS};
 use k8s_openapi::{
     ByteString,
     api::core::v1::{ConfigMap, Secret},
@@ -15,13 +16,6 @@ use crate::authority::{self, Authority};
 use crate::error::Error;
 use crate::issuer::SecretValues;
 use crate::pki;
-
-/// Secret with the CA's certificate and key.
-pub const CA_SECRET: &str = "hardened-operator-ca";
-/// Secret with the key of the restart hash.
-pub const HMAC_SECRET: &str = "hardened-operator-hmac";
-/// ConfigMap that remembers which keys were made: with it a lost Secret is told from a first start.
-pub const KEY_IDS: &str = "hardened-operator-keys";
 
 /// The keys in memory; no Debug, no Serialize.
 pub struct Keys {

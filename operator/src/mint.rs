@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crds::{HardenedService, TlsRestart};
+use crds::HardenedService;
 use k8s_openapi::jiff::Timestamp;
 use render::Facts;
 
@@ -27,8 +27,7 @@ pub async fn mint(
     let case = Case { ctx, keys, service, key, facts: &observed.facts, now };
     let certificate = Issuer::of(service).certificate(&case).await?;
     let serial = certificate.status.as_ref().and_then(|status| status.serial.as_deref());
-    let tls = service.spec.tls.as_ref();
-    let serial = serial.filter(|_| tls.and_then(|tls| tls.restart) == Some(TlsRestart::OnRenew));
+    let serial = serial.filter(|_| render::restarts_on_renewal(service));
     let inputs: Vec<_> = serial.iter().map(|serial| ("tls", serial.as_bytes())).collect();
     let facts = Facts {
         ca_bundle: certificate.ca_bundle.clone(),

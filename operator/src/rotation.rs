@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crds::{CaPhase, ChildState, HardenedService};
+use crds::{CA_SECRET, CaPhase, ChildState, HardenedService};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api,
@@ -24,7 +24,7 @@ use crate::{
     clock,
     error::Error,
     issuer::Issuer,
-    keys::{CA_SECRET, Keys, params},
+    keys::{Keys, params},
     refusal::Refusal,
     served,
     watch::{Change, Queue, Scope, follow},
@@ -91,9 +91,10 @@ async fn advance(ctx: &Context, api: &Api<Secret>, changed: &Notify, overlap: Du
     let mut told = Vec::new();
     loop {
         let keys = ctx.keys();
-        if keys.authority.is_some() && keys.ids() != recorded {
+        let ids = keys.ids();
+        if keys.authority.is_some() && ids != recorded {
             match keys.record(&ctx.client, &ctx.namespace).await {
-                Ok(()) => recorded = keys.ids(),
+                Ok(()) => recorded.clone_from(&ids),
                 Err(error) => tracing::warn!(%error, "recording the CA; trying again"),
             }
         }
@@ -103,7 +104,7 @@ async fn advance(ctx: &Context, api: &Api<Secret>, changed: &Notify, overlap: Du
             told = missing;
         }
         let rotating = keys.authority.as_ref().is_some_and(Authority::is_rotating);
-        let pause = if rotating || keys.ids() != recorded { LOOK } else { QUIET };
+        let pause = if rotating || ids != recorded { LOOK } else { QUIET };
         tokio::select! { () = changed.notified() => {} () = tokio::time::sleep(pause) => {} }
     }
 }

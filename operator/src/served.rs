@@ -1,22 +1,14 @@
 //! Which certificate the pods of a service serve, by a handshake with each. It sends nothing else.
 
-use std::{
-    io,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt, api::ListParams};
-use rustls::{
-    ClientConfig, DigitallySignedStruct, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime},
-};
+use rustls::pki_types::ServerName;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
+use witness::Witness;
 
 use crate::{
     Context,
@@ -70,12 +62,12 @@ fn is_ready(pod: &Pod) -> bool {
 async fn served(address: &str, port: u16, host: String) -> io::Result<Option<Fingerprint>> {
     let stream = TcpStream::connect((address, port)).await?;
     let witness = Arc::new(Witness::default());
-    let config = config(witness.clone()).map_err(io::Error::other)?;
+    let config = witness.config().map_err(io::Error::other)?;
     let name = ServerName::try_from(host).map_err(io::Error::other)?;
     let result = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
-    match (witness.found.get(), result) {
+    match (witness.chain().and_then(<[_]>::first), result) {
         // Also of a server that wants a certificate from its clients.
-        (Some(found), _) => Ok(Some(*found)),
+        (Some(found), _) => Ok(Some(sha256(found))),
         (None, Err(error)) if is_plain(&error) => Ok(None),
         (None, result) => Err(result.err().unwrap_or_else(|| io::ErrorKind::InvalidData.into())),
     }
@@ -84,60 +76,4 @@ async fn served(address: &str, port: u16, host: String) -> io::Result<Option<Fin
 fn is_plain(error: &io::Error) -> bool {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     matches!(tls, Some(rustls::Error::InvalidMessage(_)))
-}
-
-fn config(witness: Arc<Witness>) -> Result<ClientConfig, rustls::Error> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions()?;
-    Ok(builder.dangerous().with_custom_certificate_verifier(witness).with_no_client_auth())
-}
-
-/// Notes the certificate, whatever it is: it is compared, and nothing is sent. That the server holds the key is verified.
-#[derive(Debug)]
-struct Witness {
-    found: OnceLock<Fingerprint>,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl Default for Witness {
-    fn default() -> Self {
-        let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
-        Self { found: OnceLock::new(), algorithms }
-    }
-}
-
-impl ServerCertVerifier for Witness {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        self.found.get_or_init(|| sha256(end_entity));
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
 }

@@ -36,7 +36,7 @@ pub use references::{PROVIDED_CERTIFICATE, provided_certificate, referenced_secr
 pub use replicas::replicas_are_fixed;
 pub use restarts::Change;
 pub use status::{Applied, Outcome, Problem, status};
-pub use tls_secret::tls_secret;
+pub use tls_secret::{restarts_on_renewal, tls_secret};
 pub use workload::RESTARTED_AT;
 
 use crds::HardenedService;

@@ -1,6 +1,6 @@
 //! The plan of the TLS Secret. The values are minted by the operator and never seen here.
 
-use crds::HardenedService;
+use crds::{HardenedService, TlsRestart};
 
 use crate::{
     SecretPlan,
@@ -14,4 +14,9 @@ pub fn tls_secret(service: &HardenedService) -> SecretPlan {
         type_: "kubernetes.io/tls",
         keys: vec!["ca.crt", "tls.crt", "tls.key"],
     }
+}
+
+/// Whether each new certificate restarts the pods.
+pub fn restarts_on_renewal(service: &HardenedService) -> bool {
+    service.spec.tls.as_ref().and_then(|tls| tls.restart) == Some(TlsRestart::OnRenew)
 }

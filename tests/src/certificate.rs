@@ -7,9 +7,11 @@ use anyhow::{Context, Result, ensure};
 use futures::StreamExt;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Patch, PatchParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use serde_json::json;
 use tokio::task::JoinHandle;
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::{Pem, parse_x509_pem};
@@ -122,6 +124,21 @@ pub async fn ca(client: &Client, namespace: &str) -> Result<String> {
     let certificate =
         secret.data.unwrap_or_default().remove("tls.crt").context("the CA has no certificate")?;
     Ok(String::from_utf8(certificate.0)?)
+}
+
+/// Asks the operator for another CA; `emergency` is one at once.
+pub async fn ask_for_another_ca(client: &Client, namespace: &str, how: &str) -> Result<()> {
+    let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
+    let patch = Patch::Merge(json!({"metadata": {"annotations": {crds::ROTATE_CA_ANNOTATION: how}}}));
+    secrets.patch(CA_SECRET, &PatchParams::default(), &patch).await?;
+    Ok(())
+}
+
+/// Whether there is another CA than this, alone.
+pub async fn is_replaced(client: &Client, namespace: &str, before: &str) -> Result<bool> {
+    let secret: Secret = Api::namespaced(client.clone(), namespace).get(CA_SECRET).await?;
+    let data = secret.data.unwrap_or_default();
+    Ok(data.len() == 2 && data.get("tls.crt").is_some_and(|now| now.0 != before.as_bytes()))
 }
 
 impl History {

@@ -1,17 +1,15 @@
 //! New TLS connections at a fixed rate, by clients that trust one file and read it again when they are told to. It counts
 //! what fails and hides nothing.
 
-use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection};
+use anyhow::{Result, anyhow};
+use rustls::ClientConfig;
 
-use crate::load::{Target, enter, trust};
+use crate::load::{Target, enter, handshake, trust};
 
 /// A handshake without an end for so long has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -91,24 +89,14 @@ impl Shared {
         while !self.stop.load(Ordering::Relaxed) {
             std::thread::sleep(next.saturating_duration_since(Instant::now()));
             next += pause;
-            match self.handshake() {
-                Ok(()) => drop(self.made.fetch_add(1, Ordering::Relaxed)),
+            let trusted = Arc::clone(&self.trusted.lock().unwrap_or_else(PoisonError::into_inner));
+            match handshake(&self.target, trusted, PATIENCE) {
+                Ok(_) => drop(self.made.fetch_add(1, Ordering::Relaxed)),
                 Err(error) => {
                     let told = format!("after {:.1?}: {error:#}", self.start.elapsed());
                     self.failures.lock().unwrap_or_else(PoisonError::into_inner).push(told);
                 }
             }
-        }
-        Ok(())
-    }
-
-    fn handshake(&self) -> Result<()> {
-        let trusted = Arc::clone(&self.trusted.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut client = ClientConnection::new(trusted, ServerName::try_from(self.target.host.clone())?)?;
-        let mut stream = TcpStream::connect_timeout(&self.target.address, PATIENCE).context("connect")?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        while client.is_handshaking() {
-            client.complete_io(&mut stream)?;
         }
         Ok(())
     }

@@ -48,6 +48,7 @@ pub mod service_account;
 pub mod stage;
 pub mod state;
 pub mod tiltfile;
+pub mod trust;
 pub mod users;
 pub mod vault;
 pub mod wait;

@@ -181,21 +181,25 @@ pub fn served_certificate(target: &Target) -> Result<CertificateDer<'static>> {
     let target = target.clone();
     let look = move || {
         enter(target.netns)?;
-        let name = ServerName::try_from(target.host.clone())?;
-        let mut client = ClientConnection::new(Arc::new(trust(&target.ca)?), name)?;
-        let mut stream = std::net::TcpStream::connect_timeout(&target.address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        while client.is_handshaking() {
-            client.complete_io(&mut stream)?;
-        }
+        let client = handshake(&target, Arc::new(trust(&target.ca)?), PATIENCE)?;
         let chain = client.peer_certificates().unwrap_or_default();
         chain.first().cloned().map(CertificateDer::into_owned).context("no certificate was served")
     };
     std::thread::spawn(look).join().map_err(|_| anyhow!("the thread of the handshake died"))?
 }
 
+/// Connects from this thread's namespace and verifies the server; nothing is sent.
+pub fn handshake(target: &Target, config: Arc<ClientConfig>, patience: Duration) -> Result<ClientConnection> {
+    let mut client = ClientConnection::new(config, ServerName::try_from(target.host.clone())?)?;
+    let mut stream = std::net::TcpStream::connect_timeout(&target.address, patience).context("connect")?;
+    stream.set_read_timeout(Some(patience))?;
+    while client.is_handshaking() {
+        client.complete_io(&mut stream)?;
+    }
+    Ok(client)
+}
+
 /// Moves this thread into a network namespace; it never comes back.
-/// Moves this thread into a network namespace.
 pub fn enter(netns: &str) -> Result<()> {
     let path = Path::new("/run/netns").join(netns);
     let file = File::open(&path).with_context(|| format!("open {}", path.display()))?;

@@ -4,11 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
-use kube::api::{Patch, PatchParams};
-use serde_json::json;
-use testbed::certificate::{self, CA_SECRET};
+use testbed::certificate;
 use testbed::cluster::OPERATOR_NAMESPACE;
 use testbed::handshakes::Handshakes;
 use testbed::operator::Options;
@@ -56,10 +52,9 @@ async fn two_rotations_in_a_row_fail_no_handshake_of_50_a_second() -> Result<()>
 
 /// Asks for another CA and waits until it is alone, while clients read their file again now and then.
 async fn rotate(stage: &Stage, load: &Handshakes) -> Result<Duration> {
-    let secrets = Api::<Secret>::namespaced(stage.cluster.client.clone(), OPERATOR_NAMESPACE);
-    let before = certificate::ca(&stage.cluster.client, OPERATOR_NAMESPACE).await?;
-    let patch = Patch::Merge(json!({"metadata": {"annotations": {"hardened.dev/rotate-ca": ""}}}));
-    secrets.patch(CA_SECRET, &PatchParams::default(), &patch).await?;
+    let client = &stage.cluster.client;
+    let before = certificate::ca(client, OPERATOR_NAMESPACE).await?;
+    certificate::ask_for_another_ca(client, OPERATOR_NAMESPACE, "").await?;
     let begin = Instant::now();
     let mut read = begin;
     loop {
@@ -68,11 +63,9 @@ async fn rotate(stage: &Stage, load: &Handshakes) -> Result<Duration> {
             read = Instant::now();
             load.read_again(&stage.target().await?.ca)?;
         }
-        let keys = secrets.get(CA_SECRET).await?.data.unwrap_or_default().len();
-        let now = certificate::ca(&stage.cluster.client, OPERATOR_NAMESPACE).await?;
-        if keys == 2 && now != before {
+        if certificate::is_replaced(client, OPERATOR_NAMESPACE, &before).await? {
             return Ok(begin.elapsed());
         }
-        ensure!(begin.elapsed() < ROTATION, "{keys} keys in the Secret after {ROTATION:?}");
+        ensure!(begin.elapsed() < ROTATION, "not replaced after {ROTATION:?}");
     }
 }

@@ -1,28 +1,21 @@
 //! Is the CA replaced without a moment in which what is served is not trusted, wherever the operator is killed? Does an
 //! emergency drop the old one at once, and does time alone bring what is due, once?
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "an object of another shape fails the test")]
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use crds::HardenedService;
-use futures::StreamExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::api::{Patch, PatchParams};
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, ResourceExt};
-use serde_json::json;
+use kube::Api;
 use testbed::certificate::{self, CA_SECRET, History, Pair};
 use testbed::cluster::NAMESPACE_ROLE;
 use testbed::fixture::{OPERATOR, Service, condition, named, rest};
 use testbed::home::home;
 use testbed::operator::Options;
 use testbed::rights;
+use testbed::trust::{self, Trust};
 use testbed::{Cluster, Look, Namespace, Operator, wait_until};
-use tokio::task::JoinHandle;
-use x509_parser::pem::Pem;
 
 const LIMIT: Duration = Duration::from_mins(1);
 const SERVICES: [&str; 3] = ["one", "two", "three"];
@@ -67,7 +60,7 @@ async fn a_rotation_that_is_killed_at_each_step_never_serves_what_clients_do_not
     }
     let seen = trust.end();
     ensure!(seen.len() > 5 * SERVICES.len(), "{} versions", seen.len());
-    check(&seen)
+    trust::check(&seen)
 }
 
 #[tokio::test]
@@ -197,9 +190,7 @@ impl Stage {
 
     /// Asks for another CA.
     async fn ask(&self, how: &str) -> Result<()> {
-        let patch = Patch::Merge(json!({"metadata": {"annotations": {"hardened.dev/rotate-ca": how}}}));
-        self.secrets().patch(CA_SECRET, &PatchParams::default(), &patch).await?;
-        Ok(())
+        certificate::ask_for_another_ca(&self.cluster.client, &self.home.name, how).await
     }
 
     async fn until(
@@ -219,99 +210,11 @@ impl Stage {
     }
 
     fn watch(&self) -> Trust {
-        Trust::watch(&self.cluster, &self.namespace.name)
+        Trust::watch(&self.cluster.client, &self.namespace.name)
     }
 }
 
 fn phase(service: &HardenedService) -> Option<String> {
     let phase = service.status.as_ref()?.tls.as_ref()?.phase?;
     Some(format!("{phase:?}"))
-}
-
-/// What a service's `ca.crt` and certificate were, by the revision in which they came.
-type Seen = BTreeMap<(String, u64), Version>;
-
-#[derive(Clone)]
-enum Version {
-    Bundle(String),
-    Certificate(String),
-}
-
-/// Every version of the bundles and certificates of a namespace, from watches of somebody else.
-struct Trust {
-    seen: Arc<Mutex<Seen>>,
-    watches: [JoinHandle<()>; 2],
-}
-
-impl Trust {
-    fn watch(cluster: &Cluster, namespace: &str) -> Self {
-        let seen = Arc::<Mutex<Seen>>::default();
-        let note = |seen: &Arc<Mutex<Seen>>| {
-            let seen = seen.clone();
-            move |name: String, suffix: &str, revision: Option<String>, version: Version| {
-                let service = name.strip_suffix(suffix);
-                if let (Some(service), Some(Ok(revision))) = (service, revision.map(|text| text.parse())) {
-                    seen.lock().unwrap().insert((service.to_owned(), revision), version);
-                }
-            }
-        };
-        let (maps, secrets) = (
-            Api::<ConfigMap>::namespaced(cluster.client.clone(), namespace),
-            Api::<Secret>::namespaced(cluster.client.clone(), namespace),
-        );
-        let (noted, noted_too) = (note(&seen), note(&seen));
-        let watches = [
-            tokio::spawn(async move {
-                let mut all = std::pin::pin!(watcher(maps, watcher::Config::default()).applied_objects());
-                while let Some(Ok(map)) = all.next().await {
-                    let bundle = map.data.as_ref().and_then(|data| data.get("ca.crt")).cloned();
-                    if let Some(bundle) = bundle {
-                        noted(map.name_any(), "-ca", map.resource_version(), Version::Bundle(bundle));
-                    }
-                }
-            }),
-            tokio::spawn(async move {
-                let mut all = std::pin::pin!(watcher(secrets, watcher::Config::default()).applied_objects());
-                while let Some(Ok(secret)) = all.next().await {
-                    if let Ok(pair) = Pair::of(&secret) {
-                        let version = Version::Certificate(pair.certificate);
-                        noted_too(secret.name_any(), "-tls", secret.resource_version(), version);
-                    }
-                }
-            }),
-        ];
-        Self { seen, watches }
-    }
-
-    fn end(self) -> Seen {
-        self.watches.iter().for_each(JoinHandle::abort);
-        self.seen.lock().unwrap().clone()
-    }
-}
-
-/// At each revision the certificate that is there was signed by a CA in the bundle that is there.
-fn check(seen: &Seen) -> Result<()> {
-    let mut now: BTreeMap<&str, [Option<&str>; 2]> = BTreeMap::new();
-    for ((service, revision), version) in seen {
-        let [bundle, certificate] = now.entry(service).or_default();
-        match version {
-            Version::Bundle(text) => *bundle = Some(text),
-            Version::Certificate(text) => *certificate = Some(text),
-        }
-        if let (Some(bundle), Some(certificate)) = (*bundle, *certificate) {
-            ensure!(trusts(bundle, certificate)?, "{service} at {revision}: served and not trusted");
-        }
-    }
-    Ok(())
-}
-
-fn trusts(bundle: &str, certificate: &str) -> Result<bool> {
-    let leaf = Pem::iter_from_buffer(certificate.as_bytes()).next().context("no certificate")??;
-    let leaf = leaf.parse_x509()?;
-    let mut found = false;
-    for ca in Pem::iter_from_buffer(bundle.as_bytes()) {
-        let ca = ca?;
-        found |= leaf.verify_signature(Some(ca.parse_x509()?.public_key())).is_ok();
-    }
-    Ok(found)
 }

@@ -8,11 +8,11 @@ use anyhow::{Result, bail, ensure};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PostParams};
 use render::Kind;
 use serde_json::{Value, json};
 use testbed::audit::{Request, Requests};
-use testbed::certificate::{self, CA_SECRET};
+use testbed::certificate;
 use testbed::cluster::NAMESPACE_ROLE;
 use testbed::drift::{self, attack, undone};
 use testbed::fixture::{OPERATOR, Service, example, rest, wanted};
@@ -186,18 +186,13 @@ async fn seal(service: &Service) -> Result<()> {
 
 /// Somebody asks for another CA.
 async fn replace_ca(cluster: &Cluster, home: &Namespace) -> Result<()> {
-    let secrets = Api::<Secret>::namespaced(cluster.client.clone(), &home.name);
     let before = certificate::ca(&cluster.client, &home.name).await?;
-    let patch = Patch::Merge(json!({"metadata": {"annotations": {"hardened.dev/rotate-ca": ""}}}));
-    secrets.patch(CA_SECRET, &PatchParams::default(), &patch).await?;
-    wait_until(LIMIT, "another CA alone", async || match secrets.get(CA_SECRET).await {
-        Ok(secret) if secret.data.as_ref().is_some_and(|data| data.len() == 2) => {
-            match certificate::ca(&cluster.client, &home.name).await {
-                Ok(now) if now != before => Look::Done(()),
-                other => Look::NotYet(format!("{:?}", other.is_ok())),
-            }
+    certificate::ask_for_another_ca(&cluster.client, &home.name, "").await?;
+    wait_until(LIMIT, "another CA alone", async || {
+        match certificate::is_replaced(&cluster.client, &home.name, &before).await {
+            Ok(true) => Look::Done(()),
+            other => Look::NotYet(format!("{other:?}")),
         }
-        other => Look::NotYet(format!("{:?}", other.map(|secret| secret.data.map(|data| data.len())))),
     })
     .await
 }

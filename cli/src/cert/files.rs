@@ -1,13 +1,13 @@
 //! The two files of a certificate: written whole, or not at all. The key is readable by its owner only, from its creation.
 
-use std::fs::{DirBuilder, File, Permissions};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use secrecy::{ExposeSecret, SecretString};
-use tempfile::NamedTempFile;
+
+use crate::file::{make, name, temporary};
 
 /// Where they are, or will be.
 pub struct Files {
@@ -58,32 +58,6 @@ impl Files {
         // The names are on the disk when the folder is.
         File::open(folder).and_then(|folder| folder.sync_all()).with_context(|| make(folder))
     }
-}
-
-/// A complete file under a name of its own, which is removed when it gets no other.
-fn temporary(folder: &Path, mode: u32, content: &str) -> std::io::Result<NamedTempFile> {
-    let mut file = empty(folder, mode)?;
-    file.write_all(content.as_bytes())?;
-    // The umask may have taken away that others read the certificate.
-    file.as_file().set_permissions(Permissions::from_mode(mode))?;
-    file.as_file().sync_all()?;
-    Ok(file)
-}
-
-/// Created with this mode: a file that is closed only afterwards can be opened before, and read later.
-fn empty(folder: &Path, mode: u32) -> std::io::Result<NamedTempFile> {
-    let permissions = Permissions::from_mode(mode);
-    tempfile::Builder::new().prefix(".cert-").permissions(permissions).tempfile_in(folder)
-}
-
-fn name(file: NamedTempFile, path: &Path, replace: bool) -> Result<()> {
-    // Without `replace` the kernel refuses a name that exists: looking before would leave a moment in between.
-    let named = if replace { file.persist(path) } else { file.persist_noclobber(path) };
-    named.map(drop).map_err(|error| error.error).with_context(|| make(path))
-}
-
-fn make(path: &Path) -> String {
-    format!("write {}", path.display())
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! Tests of the two files: who may read them, and that they are replaced together or not at all.
 
-use std::os::unix::fs::symlink;
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::*;
+use crate::file::empty;
 
 fn write(files: &Files, replace: bool) -> Result<()> {
     files.write("the certificate", &SecretString::from("the key"), replace)

@@ -1,18 +1,15 @@
 //! The certificate that a server shows in a TLS handshake. It sends nothing else, and judges nothing.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, ProtocolVersion, SignatureScheme,
-};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, ProtocolVersion};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use witness::Witness;
 
 use super::material::{Anchors, Material, must_be_short};
 use super::report::{Connection, shown};
@@ -39,7 +36,8 @@ pub async fn look(host: &str, port: u16, name: &ServerName<'static>) -> Result<M
         .with_context(|| format!("connect to {target}"))?;
     let address = stream.peer_addr().with_context(|| format!("connect to {target}"))?.to_string();
     let witness = Arc::new(Witness::default());
-    let config = config(Arc::clone(&witness))?;
+    let mut config = witness.config()?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let handshake = TlsConnector::from(Arc::new(config)).connect(name.clone(), stream);
     let connection = match timeout(LIMIT, handshake).await {
         Ok(Ok(stream)) => agreed(stream.get_ref().1, address),
@@ -49,20 +47,12 @@ pub async fn look(host: &str, port: u16, name: &ServerName<'static>) -> Result<M
             Connection { address, error, ..Connection::default() }
         }
     };
-    let Some(chain) = witness.chain.get().cloned() else {
+    let Some(chain) = witness.chain().map(<[_]>::to_vec) else {
         let why = connection.error.unwrap_or_default();
         bail!("{target} showed no certificate by TLS 1.2 or 1.3: {why}");
     };
     must_be_short(&target, &chain)?;
     Ok(Material { target, chain, key: None, anchors: None, name: None, connection: Some(connection) })
-}
-
-fn config(witness: Arc<Witness>) -> Result<ClientConfig> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions()?;
-    let mut config = builder.dangerous().with_custom_certificate_verifier(witness).with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
 }
 
 fn agreed(session: &ClientConnection, address: String) -> Connection {
@@ -81,57 +71,5 @@ fn agreed(session: &ClientConnection, address: String) -> Connection {
         key_exchange: group.map(|group| format!("{:?}", group.name())),
         alpn: session.alpn_protocol().map(|protocol| shown(&String::from_utf8_lossy(protocol))),
         error: None,
-    }
-}
-
-/// Remembers the chain and takes it, whatever it is: a bad one is to be looked at, and nothing is sent over it. That
-/// the server holds the key is verified.
-#[derive(Debug)]
-struct Witness {
-    chain: OnceLock<Vec<CertificateDer<'static>>>,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl Default for Witness {
-    fn default() -> Self {
-        let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
-        Self { chain: OnceLock::new(), algorithms }
-    }
-}
-
-impl ServerCertVerifier for Witness {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let all = [end_entity].into_iter().chain(intermediates);
-        self.chain.get_or_init(|| all.map(|der| der.clone().into_owned()).collect());
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
     }
 }

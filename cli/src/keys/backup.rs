@@ -1,17 +1,17 @@
 //! `keys backup`: the objects that hold keys, in one file that only its owner can read. It writes nothing to the cluster.
 
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use crds::{CA_SECRET, HMAC_SECRET, KEY_IDS};
 use kube::core::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{CA, HMAC, IDS, Place};
+use super::Place;
 use crate::cluster::plain;
+use crate::file;
 
 /// Write the operator's keys into a file (mode 0600), for `keys restore`.
 ///
@@ -37,16 +37,18 @@ pub async fn run(arguments: &Arguments) -> Result<String> {
         path.display()
     );
     let keys = arguments.place.keys().await?;
-    let Some(ids) = keys.ids.get_opt(IDS).await.map_err(plain)? else {
+    let Some(ids) = keys.ids.get_opt(KEY_IDS).await.map_err(plain)? else {
         bail!(
-            "the namespace {} has no ConfigMap {IDS}; the operator has never started there",
+            "the namespace {} has no ConfigMap {KEY_IDS}; the operator has never started there",
             keys.namespace
         );
     };
-    let items = [item(keys.secret(CA).await?)?, item(keys.secret(HMAC).await?)?, item(ids)?];
+    let items = [item(keys.secret(CA_SECRET).await?)?, item(keys.secret(HMAC_SECRET).await?)?, item(ids)?];
     let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
-    write(path, &serde_saphyr::to_string(&list)?, force)
-        .with_context(|| format!("write {}", path.display()))?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let text = serde_saphyr::to_string(&list)?;
+    let new = file::temporary(folder, 0o600, &text).with_context(|| file::make(path))?;
+    file::name(new, path, force)?;
     Ok(format!("{}: the CA, the key of the hashes and their ids, of {}\n", path.display(), keys.namespace))
 }
 
@@ -55,19 +57,4 @@ fn item<K: Resource<DynamicType = ()> + Serialize>(mut object: K) -> Result<Valu
     let (name, labels) = (object.name_any(), object.labels().clone());
     *object.meta_mut() = ObjectMeta { name: Some(name), labels: Some(labels), ..ObjectMeta::default() };
     Ok(serde_json::to_value(&object)?)
-}
-
-/// Complete, or not there; never readable by others.
-fn write(path: &Path, text: &str, replace: bool) -> Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let permissions = std::fs::Permissions::from_mode(0o600);
-    let mut file = tempfile::Builder::new().prefix(".keys-").permissions(permissions).tempfile_in(folder)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    if replace {
-        file.persist(path)?
-    } else {
-        file.persist_noclobber(path)?
-    };
-    Ok(())
 }

@@ -4,6 +4,7 @@ use std::fmt::{Debug, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
+use crds::{CA_SECRET, HMAC_SECRET, KEY_IDS};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::PostParams;
 use kube::{Api, Resource, ResourceExt};
@@ -11,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{CA, HMAC, IDS, Place};
+use super::Place;
 use crate::cluster::plain;
 
 /// Bring the operator's keys back from the file of `keys backup`.
@@ -61,7 +62,7 @@ pub async fn run(arguments: &Arguments) -> Result<String> {
         apply(&keys.secrets, &backup.hmac, &plan[1]).await?,
         apply(&keys.ids, &backup.ids, &plan[2]).await?,
     ];
-    for (name, done) in [CA, HMAC, IDS].into_iter().zip(done) {
+    for (name, done) in [CA_SECRET, HMAC_SECRET, KEY_IDS].into_iter().zip(done) {
         writeln!(answer, "{name} in {}: {done}", keys.namespace)?;
     }
     Ok(answer)
@@ -114,6 +115,6 @@ fn parse(text: &str) -> Result<Backup> {
         ids: serde_json::from_value(ids)?,
     };
     let names = [backup.ca.name_any(), backup.hmac.name_any(), backup.ids.name_any()];
-    ensure!(names == [CA, HMAC, IDS], "it holds {}", names.join(", "));
+    ensure!(names == [CA_SECRET, HMAC_SECRET, KEY_IDS], "it holds {}", names.join(", "));
     Ok(backup)
 }

@@ -1,13 +1,12 @@
 //! `keys rotate`: asks the operator for another CA by an annotation. It makes no key itself.
 
 use anyhow::Result;
+use crds::{CA_SECRET, ROTATE_CA_ANNOTATION};
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use super::{CA, Place};
+use super::Place;
 use crate::cluster::plain;
-
-const ANNOTATION: &str = "hardened.dev/rotate-ca";
 
 /// Replace the CA of the services' certificates.
 ///
@@ -27,10 +26,10 @@ pub struct Arguments {
 
 pub async fn run(arguments: &Arguments) -> Result<String> {
     let keys = arguments.place.keys().await?;
-    keys.secret(CA).await?;
+    keys.secret(CA_SECRET).await?;
     let how = if arguments.emergency { "emergency" } else { "overlap" };
-    let patch = json!({"metadata": {"annotations": {ANNOTATION: how}}});
-    keys.secrets.patch(CA, &PatchParams::default(), &Patch::Merge(patch)).await.map_err(plain)?;
+    let patch = json!({"metadata": {"annotations": {ROTATE_CA_ANNOTATION: how}}});
+    keys.secrets.patch(CA_SECRET, &PatchParams::default(), &Patch::Merge(patch)).await.map_err(plain)?;
     Ok(format!(
         "asked for another CA ({how}); the operator goes on by itself, see: kubectl hardened keys status\n"
     ))

@@ -3,12 +3,12 @@
 use std::fmt::Write;
 
 use anyhow::{Context, Result};
-use crds::{CaPhase, HardenedService};
+use crds::{CA_SECRET, CaPhase, HardenedService, ROTATE_CA_ANNOTATION};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt, api::ListParams};
 use x509_parser::pem::parse_x509_pem;
 
-use super::{CA, Place};
+use super::Place;
 use crate::cluster::plain;
 
 /// Show the CA, how far its replacement is, and the services that it waits for.
@@ -20,7 +20,7 @@ pub struct Arguments {
 
 pub async fn run(arguments: &Arguments) -> Result<String> {
     let keys = arguments.place.keys().await?;
-    let secret = keys.secret(CA).await?;
+    let secret = keys.secret(CA_SECRET).await?;
     let services: Api<HardenedService> = Api::all(keys.client.clone());
     let services = services.list(&ListParams::default()).await.map_err(plain)?;
     answer(&secret, &services.items)
@@ -40,7 +40,7 @@ fn answer(secret: &Secret, services: &[HardenedService]) -> Result<String> {
             CaPhase::Switch,
         )
     } else {
-        let asked = secret.annotations().contains_key("hardened.dev/rotate-ca");
+        let asked = secret.annotations().contains_key(ROTATE_CA_ANNOTATION);
         let idle = if asked { "another CA is asked for" } else { "no rotation" };
         writeln!(answer, "rotation  {idle}")?;
         return Ok(answer);
@@ -62,10 +62,11 @@ fn line(secret: &Secret, key: &str) -> Result<String> {
         .data
         .as_ref()
         .and_then(|data| data.get(key))
-        .with_context(|| format!("secret/{CA} has no {key}"))?;
-    let (_, pem) =
-        parse_x509_pem(&pem.0).with_context(|| format!("{key} of secret/{CA} is no certificate (PEM)"))?;
-    let certificate = pem.parse_x509().with_context(|| format!("{key} of secret/{CA} is no certificate"))?;
+        .with_context(|| format!("secret/{CA_SECRET} has no {key}"))?;
+    let (_, pem) = parse_x509_pem(&pem.0)
+        .with_context(|| format!("{key} of secret/{CA_SECRET} is no certificate (PEM)"))?;
+    let certificate =
+        pem.parse_x509().with_context(|| format!("{key} of secret/{CA_SECRET} is no certificate"))?;
     let validity = certificate.validity();
     Ok(format!(
         "serial {}, from {} to {}",

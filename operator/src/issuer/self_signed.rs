@@ -1,6 +1,6 @@
 //! The operator's own CA as issuer: keep the certificate that is there, or issue one.
 
-use crds::{HardenedService, PrivateKey, Reason, RotationPolicy, TlsStatus};
+use crds::{CA_SECRET, HardenedService, PrivateKey, Reason, RotationPolicy, TlsStatus};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use render::Problem;
 use secrecy::SecretString;
@@ -12,7 +12,6 @@ use crate::{
     cache::SecretNote,
     compare::{Digest, digest},
     error::Error,
-    keys::CA_SECRET,
     observe::{self, TlsSecret},
     pki::{self, Ca, IssueReason, Leaf, Pair},
 };
@@ -21,7 +20,8 @@ use crate::{
 const DEFAULT_LIFE: SignedDuration = SignedDuration::from_hours(2160);
 
 pub async fn certificate(case: &Case<'_>) -> Result<Certificate, Error> {
-    let Some(Authority { ca, .. }) = &case.keys.authority else { return Ok(stay(case, &gone(case))) };
+    let Some(authority) = &case.keys.authority else { return Ok(stay(case, &gone(case))) };
+    let ca = &authority.ca;
     if case.now >= ca.not_after {
         return Ok(stay(case, &ended(ca)));
     }
@@ -35,7 +35,7 @@ pub async fn certificate(case: &Case<'_>) -> Result<Certificate, Error> {
         TlsSecret::Known(SecretNote { leaf: Some(leaf), version, .. }) => {
             (leaf.clone(), Plan::Keep(version.0.clone()))
         }
-        _ => content(case, ca, &found).await?,
+        _ => content(case, authority, &found).await?,
     };
     Ok(Certificate {
         found,
@@ -81,7 +81,11 @@ fn stay(case: &Case<'_>, why: &str) -> Certificate {
 }
 
 /// The pair that is there if it is good, else a new one.
-async fn content(case: &Case<'_>, ca: &Ca, found: &TlsSecret) -> Result<(Leaf, Plan), Error> {
+async fn content(
+    case: &Case<'_>,
+    Authority { ca, stage, .. }: &Authority,
+    found: &TlsSecret,
+) -> Result<(Leaf, Plan), Error> {
     let names = render::hosts::certificate_names(case.service, case.facts);
     let spec = private_key(case.service);
     let old = match found {
@@ -94,12 +98,12 @@ async fn content(case: &Case<'_>, ca: &Ca, found: &TlsSecret) -> Result<(Leaf, P
             Ok(leaf) if !has_life(ca, &leaf, life(case.service)) => {
                 (IssueReason::DurationChanged, Some(pair.key))
             }
-            Ok(_) if is_to_show_trust(case, found) => (IssueReason::CaChanged, Some(pair.key)),
+            Ok(_) if is_to_show_trust(case, stage, found) => (IssueReason::CaChanged, Some(pair.key)),
             Ok(leaf) if case.now < renew_at(case.service, ca, &leaf) => {
                 return Ok(plan(case, leaf, pair, None));
             }
             Ok(_) => (IssueReason::RenewalDue, Some(pair.key)),
-            Err(IssueReason::WrongIssuer) if is_of_previous(case, &pair) => {
+            Err(IssueReason::WrongIssuer) if is_of_previous(stage, &pair) => {
                 (IssueReason::CaChanged, Some(pair.key))
             }
             Err(reason) => (reason, Some(pair.key)),
@@ -115,15 +119,13 @@ async fn content(case: &Case<'_>, ca: &Ca, found: &TlsSecret) -> Result<(Leaf, P
 
 /// When the next CA comes to be trusted, each service gets a certificate that comes with it, still of the CA that signs:
 /// a pod that is seen to serve it has been given the new `ca.crt` too.
-fn is_to_show_trust(case: &Case<'_>, found: &TlsSecret) -> bool {
-    let introduced = case.keys.authority.as_ref().is_some_and(|a| matches!(a.stage, Stage::Introduced(_)));
-    let TlsSecret::Read(secret) = found else { return false };
-    introduced && text(secret, "ca.crt").is_none_or(|trusted| trusted != case.keys.bundle)
+fn is_to_show_trust(case: &Case<'_>, stage: &Stage, found: &TlsSecret) -> bool {
+    let (Stage::Introduced(_), TlsSecret::Read(secret)) = (stage, found) else { return false };
+    text(secret, "ca.crt").is_none_or(|trusted| trusted != case.keys.bundle)
 }
 
-fn is_of_previous(case: &Case<'_>, pair: &Pair) -> bool {
-    let stage = case.keys.authority.as_ref().map(|authority| &authority.stage);
-    matches!(stage, Some(Stage::Switched(previous)) if pki::signed(previous, &pair.certificate))
+fn is_of_previous(stage: &Stage, pair: &Pair) -> bool {
+    matches!(stage, Stage::Switched(previous) if pki::signed(previous, &pair.certificate))
 }
 
 fn plan(case: &Case<'_>, leaf: Leaf, pair: Pair, issued: Option<IssueReason>) -> (Leaf, Plan) {
