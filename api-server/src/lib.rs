@@ -23,6 +23,7 @@ mod middleware;
 mod openapi;
 mod outbound;
 mod passwords;
+mod patience;
 pub mod policy;
 mod port;
 mod problem;

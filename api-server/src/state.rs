@@ -19,6 +19,7 @@ use crate::{
     limiter::{Redis, RedisUrlError},
     metrics::Metrics,
     passwords::Passwords,
+    patience::Patience,
     policy::{Compiled, PolicyError},
     secrets::Secrets,
     stamp::Stamp,
@@ -50,6 +51,10 @@ pub struct State {
     policy: ArcSwap<Compiled>,
     started: Instant,
     draining: watch::Sender<bool>,
+    /// With answers over HTTP/2 that their clients do not take.
+    pub(crate) answers: Arc<Patience>,
+    /// With HTTP/2 connections.
+    pub(crate) connections: Arc<Patience>,
     pub(crate) stamp: Option<Stamp>,
     /// The watched files hold something that was refused.
     pub(crate) stale: Stale,
@@ -114,6 +119,8 @@ impl State {
             policy: ArcSwap::from_pointee(compiled),
             started: Instant::now(),
             draining: watch::Sender::new(false),
+            answers: Arc::default(),
+            connections: Arc::default(),
             stamp: Stamp::new(),
             stale: Stale::default(),
         })

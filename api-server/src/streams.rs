@@ -5,6 +5,7 @@ use std::{
     collections::HashMap,
     io,
     pin::Pin,
+    sync::Arc,
     task::Context,
     time::{Duration, Instant},
 };
@@ -12,15 +13,16 @@ use std::{
 use tokio::time::{Sleep, sleep_until};
 
 use crate::{
-    config::Config,
     frames::{DATA, END_STREAM, Frame, Frames, HEAD, HEADERS, RST_STREAM, SETTINGS},
+    patience::{Patience, Waiting},
     server::KEEP_ALIVE,
+    state::State,
 };
 
 /// Streams at once, as every client is told: nginx's number.
 const STREAMS: u8 = 128;
 /// A client may open more before it has heard that. One that has so many open does not listen.
-const TOLERATED: usize = 1024;
+const TOLERATED: usize = 256;
 /// The setting `MAX_CONCURRENT_STREAMS`.
 const ANNOUNCEMENT: [u8; 6] = [0, 3, 0, 0, 0, STREAMS];
 
@@ -30,7 +32,7 @@ pub struct Streams {
     sent: Frames,
     announced: bool,
     /// By number; those whose answer has begun, with the time of its last part.
-    open: HashMap<u32, Option<Instant>>,
+    open: HashMap<u32, Option<(Instant, Waiting)>>,
     highest: u32,
     /// Since when the head of one request has been coming.
     head_since: Option<Instant>,
@@ -38,12 +40,18 @@ pub struct Streams {
     idle_since: Option<Instant>,
     head_limit: Duration,
     answer_limit: Duration,
+    /// With answers that others do not take either.
+    answers: Arc<Patience>,
+    /// With connections that have nothing to do either.
+    connections: Arc<Patience>,
+    _waiting: Waiting,
     /// When to look again whether something lasts too long.
     alarm: Pin<Box<Sleep>>,
 }
 
 impl Streams {
-    pub fn new(config: &Config, now: Instant) -> Self {
+    pub fn new(state: &State, now: Instant) -> Self {
+        let config = &state.config;
         let head_limit = Duration::from_secs(config.header_timeout);
         Self {
             received: Frames::of_client(),
@@ -55,6 +63,9 @@ impl Streams {
             idle_since: Some(now),
             head_limit,
             answer_limit: Duration::from_secs(config.body_timeout),
+            answers: state.answers.clone(),
+            connections: state.connections.clone(),
+            _waiting: Waiting::new(&state.connections),
             alarm: Box::pin(sleep_until((now + head_limit).into())),
         }
     }
@@ -87,7 +98,7 @@ impl Streams {
 
     /// Notes what was sent to the client.
     pub fn sent(&mut self, bytes: &[u8], now: Instant) {
-        let Self { sent, open, .. } = self;
+        let Self { sent, open, answers, .. } = self;
         sent.pass(bytes, |Frame { kind, flags, stream }| match kind {
             RST_STREAM => {
                 open.remove(&stream);
@@ -96,7 +107,10 @@ impl Streams {
                 open.remove(&stream);
             }
             DATA | HEADERS => {
-                open.entry(stream).and_modify(|last| *last = Some(now));
+                open.entry(stream).and_modify(|last| match last {
+                    Some((last, _)) => *last = now,
+                    None => *last = Some((now, Waiting::new(answers))),
+                });
             }
             _ => {}
         });
@@ -116,7 +130,13 @@ impl Streams {
 
     /// Whether the client has asked for nothing for so long that it is told to go.
     pub fn is_idle(&self) -> bool {
-        self.idle_since.is_some_and(|since| since.elapsed() >= KEEP_ALIVE)
+        self.idle_since.is_some_and(|since| since.elapsed() >= self.idle_limit())
+    }
+
+    fn idle_limit(&self) -> Duration {
+        // Who has asked for nothing yet gets the time of a head, as over HTTP/1.
+        let limit = if self.highest == 0 { self.head_limit } else { KEEP_ALIVE };
+        self.connections.shortened(limit)
     }
 
     /// The server's first frame is its SETTINGS, to which the number of streams is added; with the length of the original.
@@ -150,10 +170,11 @@ impl Streams {
     }
 
     fn is_overdue(&self, now: Instant) -> bool {
+        let answer_limit = self.answers.shortened(self.answer_limit);
         let lasts = |since: Option<Instant>, limit| since.is_some_and(|since| now - since >= limit);
         lasts(self.head_since, self.head_limit)
             // It has been told to go, and has had the time.
-            || lasts(self.idle_since, KEEP_ALIVE + self.head_limit)
-            || self.open.values().any(|last| lasts(*last, self.answer_limit))
+            || lasts(self.idle_since, self.idle_limit() + self.head_limit)
+            || self.open.values().any(|last| lasts(last.as_ref().map(|(last, _)| *last), answer_limit))
     }
 }

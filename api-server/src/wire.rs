@@ -43,7 +43,7 @@ pub struct Wire<IO> {
 
 impl<IO> Wire<IO> {
     pub fn new(io: IO, state: Data<State>, http1: bool) -> Self {
-        let http2 = || Box::new((Streams::new(&state.config, Instant::now()), Farewell::new(&state)));
+        let http2 = || Box::new((Streams::new(&state, Instant::now()), Farewell::new(&state)));
         let http2 = (!http1).then(http2);
         let (turn, ahead, pauses) = (Rc::default(), Ahead::default(), false);
         Self { io, state, http2, pending: Vec::new(), sent: 0, stalled: None, turn, ahead, pauses }

@@ -25,12 +25,12 @@ pub struct Children {
     pub policy: ConfigMap,
     /// Certificate and key; the values are the operator's.
     pub tls_secret: SecretPlan,
-    /// The pods.
-    pub deployment: Deployment,
-    /// Their address.
+    /// The pods' address.
     pub service: Service,
     /// For two pods or more, or with `spec.workload.disruption`.
     pub pod_disruption_budget: Option<PodDisruptionBudget>,
+    /// The pods.
+    pub deployment: Deployment,
     /// Only with `spec.workload.autoscaling`.
     pub horizontal_pod_autoscaler: Option<HorizontalPodAutoscaler>,
 }
@@ -134,7 +134,8 @@ pub enum Body {
 }
 
 impl Children {
-    /// In apply order: `NetworkPolicy` before pods, what pods mount before the Deployment (J6).
+    /// In apply order: `NetworkPolicy` before pods, what pods mount before the Deployment (J6), and also everything else
+    /// that can do without it: with the Deployment the controllers and the kubelets begin to work.
     /// Destructured without `..`: a new child that is not applied does not compile.
     pub fn into_objects(self) -> Vec<Child> {
         let Self {
@@ -143,9 +144,9 @@ impl Children {
             ca_bundle,
             policy,
             tls_secret,
-            deployment,
             service,
             pod_disruption_budget,
+            deployment,
             horizontal_pod_autoscaler,
         } = self;
         [
@@ -154,9 +155,9 @@ impl Children {
             Some(object(Kind::ConfigMap, &ca_bundle)),
             Some(object(Kind::ConfigMap, &policy)),
             Some(secret(tls_secret)),
-            Some(object(Kind::Deployment, &deployment)),
             Some(object(Kind::Service, &service)),
             pod_disruption_budget.map(|o| object(Kind::PodDisruptionBudget, &o)),
+            Some(object(Kind::Deployment, &deployment)),
             horizontal_pod_autoscaler.map(|o| object(Kind::HorizontalPodAutoscaler, &o)),
         ]
         .into_iter()

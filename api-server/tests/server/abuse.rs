@@ -144,7 +144,8 @@ fn limit(attack: Attack, head: Duration, body: Duration) -> Duration {
         // It is looked for as often as a head would end.
         Attack::NoWindow => body + head,
         Attack::Idle => IDLE,
-        // It is told to go, and gets the time of a head.
+        // Both are told to go, and get the time of a head.
+        Attack::Silent2 => head + head,
         Attack::Idle2 => IDLE + head,
         Attack::RapidReset | Attack::Continuation | Attack::Streams => Duration::ZERO,
     }
@@ -152,22 +153,25 @@ fn limit(attack: Attack, head: Duration, body: Duration) -> Duration {
 
 #[test]
 fn every_kind_of_slow_or_flooding_connection_ends_in_its_time_while_others_are_served() {
-    let settings = [("HEADER_TIMEOUT", "2"), ("BODY_TIMEOUT", "3")];
+    // Others need time for a handshake too, while everything shares a machine.
+    let settings = [("HEADER_TIMEOUT", "4"), ("BODY_TIMEOUT", "5")];
     for (secured, attacks) in [(false, &Attack::PLAIN[..]), (true, &Attack::TLS)] {
         let stage = Stage::set(secured, &settings);
         for attack in attacks.iter().copied() {
             // Handshakes cost both ends some ms, and here they share the machine.
             let clients = if secured { 60 } else { 200 };
             let crowd = Crowd::start(attack, &stage.target, clients, 60);
+            let mut worst = Duration::ZERO;
             while !crowd.0.is_finished() {
                 let begin = Instant::now();
                 assert_eq!(stage.ask().status, 200, "{attack:?}");
-                assert!(begin.elapsed() < Duration::from_secs(10), "{attack:?}: {:?}", begin.elapsed());
+                worst = worst.max(begin.elapsed());
             }
-            let (times, limit) = (crowd.end(), limit(attack, Duration::from_secs(2), Duration::from_secs(3)));
+            assert!(worst < Duration::from_secs(10), "{attack:?}: {worst:?}");
+            let (times, limit) = (crowd.end(), limit(attack, Duration::from_secs(4), Duration::from_secs(5)));
             // The crowd gets what other tests leave of the processors, and may be late itself.
             assert!(times[clients - 1] < limit + Duration::from_secs(45), "{attack:?}: {times:?}");
-            println!("{attack:?}: {:?} to {:?}", times[0], times[clients - 1]);
+            println!("{attack:?}: {:?} to {:?}, others {worst:?} at most", times[0], times[clients - 1]);
         }
         assert!(stage.peak() < 300, "{} MiB", stage.peak());
     }

