@@ -65,7 +65,7 @@ pub struct Run {
     #[arg(long, env = "HARDENED_KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// Services that are worked on at once; those of one namespace get at most half of it.
-    #[arg(long, env = "HARDENED_CONCURRENCY", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, env = "HARDENED_CONCURRENCY", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..))]
     pub concurrency: u16,
     /// Seconds that clients get to read a changed ca.crt: so long after every service was seen with it, a new CA begins to
     /// sign, and so long after that the old one is trusted.

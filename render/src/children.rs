@@ -29,10 +29,10 @@ pub struct Children {
     pub service: Service,
     /// For two pods or more, or with `spec.workload.disruption`.
     pub pod_disruption_budget: Option<PodDisruptionBudget>,
-    /// The pods.
-    pub deployment: Deployment,
     /// Only with `spec.workload.autoscaling`.
     pub horizontal_pod_autoscaler: Option<HorizontalPodAutoscaler>,
+    /// The pods.
+    pub deployment: Deployment,
 }
 
 /// A Secret without its values: these meet the plan only in the operator's write.
@@ -135,7 +135,8 @@ pub enum Body {
 
 impl Children {
     /// In apply order: `NetworkPolicy` before pods, what pods mount before the Deployment (J6), and also everything else
-    /// that can do without it: with the Deployment the controllers and the kubelets begin to work.
+    /// that can do without it: with the Deployment the controllers and the kubelets begin to work. The controller of
+    /// `HorizontalPodAutoscaler` first looks at a new one after 15 s.
     /// Destructured without `..`: a new child that is not applied does not compile.
     pub fn into_objects(self) -> Vec<Child> {
         let Self {
@@ -146,8 +147,8 @@ impl Children {
             tls_secret,
             service,
             pod_disruption_budget,
-            deployment,
             horizontal_pod_autoscaler,
+            deployment,
         } = self;
         [
             Some(object(Kind::ServiceAccount, &service_account)),
@@ -157,8 +158,8 @@ impl Children {
             Some(secret(tls_secret)),
             Some(object(Kind::Service, &service)),
             pod_disruption_budget.map(|o| object(Kind::PodDisruptionBudget, &o)),
-            Some(object(Kind::Deployment, &deployment)),
             horizontal_pod_autoscaler.map(|o| object(Kind::HorizontalPodAutoscaler, &o)),
+            Some(object(Kind::Deployment, &deployment)),
         ]
         .into_iter()
         .flatten()
