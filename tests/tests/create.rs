@@ -55,6 +55,14 @@ async fn each_example_is_created_with_few_requests_and_the_pods_last() -> Result
         let creates: Vec<_> = writes.verb("create").0.into_iter().map(|request| request.resource).collect();
         assert_eq!(creates.len(), children, "{example}: {creates:?}");
         // Pods start with everything that there is for them, and controllers begin to work when the rest is done.
+        let mut first = creates[..5].to_vec();
+        first.sort();
+        assert_eq!(
+            first,
+            ["configmaps", "configmaps", "networkpolicies", "secrets", "serviceaccounts"],
+            "{example}"
+        );
+        assert_eq!(creates[5], "services", "{example}");
         let deployment = creates.iter().position(|resource| resource == "deployments");
         assert_eq!(deployment, Some(children - 1), "{example}: {creates:?}");
     }
