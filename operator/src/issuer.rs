@@ -1,16 +1,14 @@
 //! Who issues the certificate of a service: one file for each issuer, behind one enum. It writes nothing.
 
+mod kept;
+mod renewal;
 mod secret;
 mod self_signed;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use crds::{HardenedService, TlsStatus};
-use k8s_openapi::{
-    ByteString,
-    api::core::v1::Secret,
-    jiff::{SignedDuration, Timestamp},
-};
+use k8s_openapi::{ByteString, api::core::v1::Secret, jiff::Timestamp};
 use render::{Facts, Problem};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -128,7 +126,7 @@ impl<'a> Issuer<'a> {
             expected: Digest::default(),
             ca_bundle: match self {
                 Self::SelfSigned => case.keys.bundle.clone(),
-                Self::Secret(name) => secret::Source { case, name }.published_bundle(),
+                Self::Secret(_) => kept::published_bundle(case),
             },
             again: None,
             status: case.service.status.as_ref().and_then(|status| status.tls.clone()),
@@ -173,9 +171,4 @@ fn text(secret: &Secret, key: &str) -> Option<String> {
 
 fn pair(secret: &Secret) -> Option<Pair> {
     Some(Pair { certificate: text(secret, "tls.crt")?, key: text(secret, "tls.key")?.into() })
-}
-
-/// How long before its end a certificate of this life should be replaced when nobody said so.
-fn third(leaf: &Leaf) -> SignedDuration {
-    leaf.not_after.duration_since(leaf.not_before) / 3
 }

@@ -1,12 +1,16 @@
 //! The operator's own CA as issuer: keep the certificate that is there, or issue one.
 
-use crds::{CA_SECRET, HardenedService, PrivateKey, Reason, RotationPolicy, TlsStatus};
+use crds::{CA_SECRET, HardenedService, PrivateKey, Reason, TlsStatus};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use render::Problem;
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::{Case, Certificate, Content, Plan, SecretValues, pair, text, third};
+use super::{
+    Case, Certificate, Content, Plan, SecretValues, kept, pair,
+    renewal::{self, keeps_key, life, private_key},
+    text,
+};
 use crate::{
     authority::{Authority, Stage},
     cache::SecretNote,
@@ -15,9 +19,6 @@ use crate::{
     observe::{self, TlsSecret},
     pki::{self, Ca, IssueReason, Leaf, Pair},
 };
-
-/// Life of a certificate when the spec does not say: 90 days.
-const DEFAULT_LIFE: SignedDuration = SignedDuration::from_hours(2160);
 
 pub async fn certificate(case: &Case<'_>) -> Result<Certificate, Error> {
     let Some(authority) = &case.keys.authority else { return Ok(stay(case, &gone(case))) };
@@ -149,35 +150,10 @@ async fn issue(
     .await?
 }
 
-/// The old key is used again only when the spec says so and the key itself was not at fault.
-fn keeps_key(spec: &PrivateKey, why: IssueReason) -> bool {
-    let reusable = !why.is_fault() && why != IssueReason::KeyTypeChanged;
-    reusable && spec.rotation_policy == Some(RotationPolicy::Never)
-}
-
-/// The spec's key, its defaults left to pki.
-fn private_key(service: &HardenedService) -> PrivateKey {
-    service.spec.tls.as_ref().and_then(|t| t.private_key.clone()).unwrap_or_default()
-}
-
-fn life(service: &HardenedService) -> SignedDuration {
-    let duration = service.spec.tls.as_ref().and_then(|t| t.duration);
-    duration.and_then(|d| SignedDuration::try_from(d.get()).ok()).unwrap_or(DEFAULT_LIFE)
-}
-
-/// When a certificate is renewed: at two thirds of its life, or as early as the spec says, and by up to a twentieth of
-/// that time earlier. Otherwise a thousand certificates that were issued together would be renewed together. One that
-/// ends with its CA stays until then: the CA has no longer one to give, and each would be shorter than the one before.
+/// One that ends with its CA stays until then: the CA has no longer one to give, and each would be shorter than the one
+/// before.
 fn renew_at(service: &HardenedService, ca: &Ca, leaf: &Leaf) -> Timestamp {
-    if leaf.not_after >= ca.not_after {
-        return leaf.not_after;
-    }
-    let before = service.spec.tls.as_ref().and_then(|t| t.renew_before);
-    let before = before.and_then(|d| SignedDuration::try_from(d.get()).ok()).unwrap_or_else(|| third(leaf));
-    // Random, and the same at each look; the first digit has its top bit set.
-    let part = leaf.serial.get(2..6).and_then(|digits| i32::from_str_radix(digits, 16).ok()).unwrap_or(0);
-    let early = before / 20 * part / 0x1_0000;
-    leaf.not_after.checked_sub(before + early).unwrap_or(leaf.not_after)
+    if leaf.not_after >= ca.not_after { leaf.not_after } else { renewal::renew_at(service, leaf) }
 }
 
 /// Whether it has the life that the spec asks for, or as much of that as its CA had left.
@@ -197,13 +173,7 @@ fn expected(case: &Case<'_>, ca: &Ca) -> Digest {
 }
 
 fn status(case: &Case<'_>, ca: &Ca, leaf: &Leaf) -> TlsStatus {
-    TlsStatus {
-        not_after: Some(render::whole_seconds(leaf.not_after)),
-        renew_at: Some(render::whole_seconds(renew_at(case.service, ca, leaf))),
-        serial: Some(leaf.serial.clone()),
-        issuer: Some(format!("selfSigned/{}", ca.id)),
-        phase: None,
-    }
+    kept::status(leaf, Some(renew_at(case.service, ca, leaf)), format!("selfSigned/{}", ca.id))
 }
 
 #[cfg(test)]
@@ -229,21 +199,6 @@ mod tests {
 
     fn ca() -> Ca {
         Ca::read(&pki::new_ca(at(900_000)).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn certificates_issued_together_are_renewed_within_a_twentieth_of_the_time_that_is_left() {
-        let ca = ca();
-        for (tls, before) in [(json!({}), 300_000), (json!({"renewBefore": "10h"}), 36_000)] {
-            let early = |serial| {
-                let renewed = renew_at(&service(&tls), &ca, &leaf(serial)).as_second();
-                1_900_000 - before - renewed
-            };
-            let (latest, middle, earliest) = (early("400000ab"), early("408000ab"), early("40ffffab"));
-            assert_eq!((latest, middle), (0, before / 40), "{tls}");
-            assert!((before / 21..=before / 20).contains(&earliest), "{tls}: {earliest}");
-            assert_eq!(early("40"), 0, "a serial number of somebody else's choice");
-        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use k8s_openapi::jiff::SignedDuration;
 use render::{PROVIDED_CERTIFICATE, Problem};
 
 use super::Source;
-use crate::{issuer::third, observe, pki::Leaf, provided_certificate::day};
+use crate::{issuer::renewal::third, observe, pki::Leaf, provided_certificate::day};
 
 /// From here on a certificate that ends is told of, or in the last third of its life when that is later.
 const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
@@ -28,16 +28,6 @@ impl Source<'_> {
     pub fn invalid(&self, failures: &str) -> Problem {
         let message = format!("{}: Secret {}: {failures}", PROVIDED_CERTIFICATE, self.name);
         Problem { reason: Reason::CertificateInvalid, message }
-    }
-
-    pub fn swapped(&self, problem: &Problem) -> Problem {
-        let message = format!(
-            "{}. Secret {} was changed by somebody else meanwhile: no pod starts with it before the provided certificate \
-             is good again, and then it is restored",
-            problem.message,
-            self.child()
-        );
-        Problem { reason: problem.reason, message }
     }
 
     pub fn warning(&self, leaf: &Leaf) -> Option<Problem> {
