@@ -86,6 +86,14 @@ pub enum Reason {
     CertificateInvalid,
     /// The certificate that a Secret provides ends soon; its owner replaces it.
     CertificateExpiring,
+    /// `spec.tls.issuer.vaultPki` names a connection that the operator's settings do not have; correct it, or ask the platform.
+    VaultConnectionUnknown,
+    /// The operator's settings do not let services use that role of Vault; choose another, or ask the platform.
+    VaultRoleNotAllowed,
+    /// Vault does not answer; the operator tries again. A certificate in use is kept.
+    VaultUnreachable,
+    /// Vault refuses the login or the names, or gave a certificate that is no good; the platform admin of Vault mends it.
+    VaultRefused,
     /// A request to the API server failed; the operator tries again.
     ApiError,
     /// A pass over the resource hung or ended in a bug; the operator tries again, and its log says where. Report it.
@@ -114,6 +122,10 @@ impl Reason {
             Self::CaLost => "CaLost",
             Self::CertificateInvalid => "CertificateInvalid",
             Self::CertificateExpiring => "CertificateExpiring",
+            Self::VaultConnectionUnknown => "VaultConnectionUnknown",
+            Self::VaultRoleNotAllowed => "VaultRoleNotAllowed",
+            Self::VaultUnreachable => "VaultUnreachable",
+            Self::VaultRefused => "VaultRefused",
             Self::ApiError => "ApiError",
             Self::InternalError => "InternalError",
         }
@@ -135,6 +147,9 @@ impl Reason {
                 | Self::QuotaExceeded
                 | Self::CaLost
                 | Self::CertificateInvalid
+                | Self::VaultConnectionUnknown
+                | Self::VaultRoleNotAllowed
+                | Self::VaultRefused
         )
     }
 }

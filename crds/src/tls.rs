@@ -39,17 +39,38 @@ pub struct Tls {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.selfSigned), has(self.secret)].filter(x, x).size() == 1")
-        .message("spec.tls.issuer: must have exactly one member; set selfSigned: {} or secret: {name: ...}")
+    validation = Rule::new("[has(self.selfSigned), has(self.vaultPki), has(self.secret)].filter(x, x).size() == 1")
+        .message("spec.tls.issuer: must have exactly one member; set selfSigned: {}, vaultPki: {role: ...} or secret: {name: ...}")
 )]
 pub struct TlsIssuer {
     /// The operator's own CA.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub self_signed: Option<EmptyObject>,
+    /// The PKI engine of a Vault that the platform connects. The private key never leaves the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault_pki: Option<VaultPki>,
     /// A certificate that you provide, in a Secret of type `kubernetes.io/tls`. It is checked, copied and never written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<ProvidedSecret>,
 }
+
+/// A role of Vault's PKI engine. The operator logs in with the service's own ServiceAccount.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultPki {
+    /// Name of the role. The platform must allow it, in the operator's settings.
+    #[schemars(length(max = 63))]
+    #[x_kube(validation = crate::rules::matches("spec.tls.issuer.vaultPki.role", VAULT_NAME, "the name of a role: letters, digits, -, _ and ., beginning and ending with a letter, digit or _"))]
+    pub role: String,
+    /// Name of the connection in the operator's settings. Default: default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    #[x_kube(validation = crate::rules::matches("spec.tls.issuer.vaultPki.connection", VAULT_NAME, "the name of a connection: letters, digits, -, _ and ., beginning and ending with a letter, digit or _"))]
+    pub connection: Option<String>,
+}
+
+/// Names as Vault takes them for roles; `..`, which a path would follow upwards, is none.
+const VAULT_NAME: &str = "^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9_])?$";
 
 /// A Secret with a certificate and its key: `tls.crt` (the leaf, then each one's issuer), `tls.key`, and `ca.crt`
 /// with what clients should trust.

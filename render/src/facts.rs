@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::VaultConnection;
+
 /// Facts that the operator observed or minted. They hold no secret: keys and values stay in the operator.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
@@ -35,6 +37,8 @@ pub struct Settings {
     pub prober: Vec<Peer>,
     /// Annotations that others may put on Services, `ServiceAccounts` and pod templates.
     pub tolerated_annotations: Vec<String>,
+    /// Vaults that services may use, by the name that they give.
+    pub vault_connections: BTreeMap<String, VaultConnection>,
 }
 
 /// Pods chosen by labels of their namespace and of their own.
@@ -63,6 +67,7 @@ impl Default for Settings {
                 .map(|label| peer("hardened-system", Some(label)))
                 .into(),
             tolerated_annotations: Vec::new(),
+            vault_connections: BTreeMap::new(),
         }
     }
 }

@@ -26,6 +26,7 @@ mod service;
 mod service_account;
 mod status;
 mod tls_secret;
+mod vault_connection;
 mod volumes;
 mod workload;
 
@@ -37,6 +38,7 @@ pub use replicas::replicas_are_fixed;
 pub use restarts::Change;
 pub use status::{Applied, Outcome, Problem, status};
 pub use tls_secret::{restarts_on_renewal, tls_secret};
+pub use vault_connection::{KubernetesAuth, VaultConnection, VaultPkiEngine};
 pub use workload::RESTARTED_AT;
 
 use crds::HardenedService;
