@@ -1,4 +1,4 @@
-//! How long to wait before a pass that failed is tried again. The only state is how often it failed in a row.
+//! How long to wait before what failed is tried again: a pass, or a request to somebody else's server.
 
 use std::{
     collections::HashMap,
@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use crate::cache::Key;
+use k8s_openapi::jiff::Timestamp;
+use render::Problem;
+
+use crate::{cache::Key, compare::Digest};
 
 /// Pauses that double from one failure to the next.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +25,11 @@ pub const ERROR: Pauses = Pauses { first: Duration::from_secs(1), longest: Durat
 /// A pass that did what it could, while the server refuses a child: a quota that is raised or a policy that is lifted
 /// shows within a minute (J4).
 pub const REFUSED: Pauses = Pauses { first: Duration::from_secs(2), longest: Duration::from_secs(50) };
+
+/// A Vault that does not answer or refuses.
+pub const VAULT: Pauses = Pauses { first: Duration::from_mins(1), longest: Duration::from_hours(1) };
+/// A Vault that answered: who destroys again and again what it gave must not make the operator ask again and again.
+pub const ANSWERED: Pauses = Pauses { first: Duration::from_secs(10), longest: Duration::from_hours(1) };
 
 /// Failures in a row, by service.
 #[derive(Default)]
@@ -57,6 +65,56 @@ impl Pauses {
     fn after(self, count: u32, fraction: f64) -> Duration {
         let doubled = self.first.saturating_mul(2_u32.saturating_pow(count.saturating_sub(1)));
         doubled.min(self.longest).mul_f64(0.8 + 0.4 * fraction).min(self.longest)
+    }
+}
+
+/// What was last asked of somebody else's server, by service.
+#[derive(Default)]
+pub struct Asked(Mutex<HashMap<Key, Wait>>);
+
+/// A pause before the same is asked again.
+#[derive(Clone, Debug)]
+pub struct Wait {
+    what: Digest,
+    count: u32,
+    /// Its end.
+    pub until: Timestamp,
+    /// What to say meanwhile.
+    pub problem: Problem,
+}
+
+impl Asked {
+    fn all(&self) -> MutexGuard<'_, HashMap<Key, Wait>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The pause, if this was asked and may not be asked again yet. Anything else may be asked at once.
+    pub fn wait(&self, key: &Key, what: Digest, now: Timestamp) -> Option<Wait> {
+        self.all().get(key).filter(|wait| wait.what == what && now < wait.until).cloned()
+    }
+
+    /// Begins a pause, which is longer than the one before when the same was asked.
+    pub fn note(&self, key: &Key, what: Digest, problem: Problem, pauses: Pauses, now: Timestamp) -> Wait {
+        let mut all = self.all();
+        let before = all.get(key).filter(|wait| wait.what == what).map_or(0, |wait| wait.count);
+        let count = before.saturating_add(1);
+        let until = now.checked_add(pauses.after(count, random())).unwrap_or(Timestamp::MAX);
+        let wait = Wait { what, count, until, problem };
+        all.insert(key.clone(), wait.clone());
+        wait
+    }
+
+    /// What was asked for is there and has lasted longer than the pause.
+    pub fn settle(&self, key: &Key, now: Timestamp) {
+        let mut all = self.all();
+        if all.get(key).is_some_and(|wait| now >= wait.until) {
+            all.remove(key);
+        }
+    }
+
+    /// Nothing is asked for this service any more.
+    pub fn clear(&self, key: &Key) {
+        self.all().remove(key);
     }
 }
 
@@ -96,5 +154,27 @@ mod tests {
         assert!(backoff.next(&key, ERROR) > Duration::from_secs(20));
         backoff.clear(&key);
         assert!(backoff.next(&key, ERROR) < Duration::from_secs(2));
+    }
+
+    #[test]
+    fn the_same_is_asked_again_after_growing_pauses_and_something_else_at_once() {
+        let asked = Asked::default();
+        let key = Key { namespace: "a".into(), name: "b".into() };
+        let problem = || Problem { reason: crds::Reason::VaultUnreachable, message: "gone".into() };
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let pause =
+            |what, now| asked.note(&key, [what; 32], problem(), VAULT, at(now)).until.as_second() - now;
+        assert!((48..=72).contains(&pause(1, 0)));
+        assert!(asked.wait(&key, [1; 32], at(40)).is_some() && asked.wait(&key, [1; 32], at(80)).is_none());
+        assert!(asked.wait(&key, [2; 32], at(0)).is_none(), "something else");
+        assert!((96..=144).contains(&pause(1, 100)));
+        for _ in 0..20 {
+            assert!(pause(1, 200) <= 3600);
+        }
+        assert!((48..=72).contains(&pause(2, 300)), "another begins anew");
+        asked.settle(&key, at(310));
+        assert!(asked.wait(&key, [2; 32], at(310)).is_some(), "the pause is not over");
+        asked.settle(&key, at(400));
+        assert!((48..=72).contains(&pause(2, 400)), "it had come to a good end");
     }
 }

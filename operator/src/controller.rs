@@ -23,7 +23,7 @@ use tracing::Instrument;
 
 use crate::{
     Context, Run,
-    backoff::{self, Backoff},
+    backoff::{self, Asked, Backoff},
     cache::Cache,
     clock,
     error::Error,
@@ -38,6 +38,7 @@ use crate::{
     services::Services,
     task::Task,
     turns::Turns,
+    vault::Vaults,
     view::View,
     watch::{self, Guarded, Queue, Watches},
 };
@@ -57,6 +58,8 @@ pub struct Term<'a> {
     pub args: &'a Run,
     /// The platform's settings.
     pub settings: Settings,
+    /// The Vaults that they name.
+    pub vaults: Arc<Vaults>,
     /// Where the process shows itself.
     pub view: Arc<View>,
 }
@@ -77,6 +80,8 @@ pub async fn serve(
         client: term.client,
         namespace: term.args.namespace.clone(),
         settings: term.settings,
+        vaults: term.vaults,
+        asked: Asked::default(),
         keys: keys.clone(),
         arrivals: crate::arrivals::Arrivals::default(),
         cache: Cache::default(),

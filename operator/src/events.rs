@@ -164,7 +164,11 @@ pub fn severity(reason: Reason) -> Severity {
     if reason.needs_user()
         || matches!(
             reason,
-            Reason::RolloutFailed | Reason::CertificateExpiring | Reason::ApiError | Reason::InternalError
+            Reason::RolloutFailed
+                | Reason::CertificateExpiring
+                | Reason::VaultUnreachable
+                | Reason::ApiError
+                | Reason::InternalError
         )
     {
         Severity::Warning

@@ -4,10 +4,11 @@ mod kept;
 mod renewal;
 mod secret;
 mod self_signed;
+mod vault_pki;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crds::{HardenedService, TlsStatus};
+use crds::{HardenedService, TlsStatus, VaultPki};
 use k8s_openapi::{ByteString, api::core::v1::Secret, jiff::Timestamp};
 use render::{Facts, Problem};
 use secrecy::{ExposeSecret, SecretString};
@@ -43,6 +44,8 @@ pub struct Case<'a> {
 pub enum Issuer<'a> {
     /// The operator's own CA.
     SelfSigned,
+    /// A Vault of the platform's.
+    VaultPki(&'a VaultPki),
     /// A Secret of this name, which somebody else writes.
     Secret(&'a str),
 }
@@ -97,7 +100,9 @@ pub struct Content {
 impl<'a> Issuer<'a> {
     /// The issuer of a service.
     pub fn of(service: &'a HardenedService) -> Self {
-        render::provided_certificate(service).map_or(Self::SelfSigned, Self::Secret)
+        let issuer = service.spec.tls.as_ref().and_then(|tls| tls.issuer.as_ref());
+        let vault = issuer.and_then(|issuer| issuer.vault_pki.as_ref()).map(Self::VaultPki);
+        vault.or_else(|| render::provided_certificate(service).map(Self::Secret)).unwrap_or(Self::SelfSigned)
     }
 
     /// Decides about the certificate.
@@ -105,8 +110,12 @@ impl<'a> Issuer<'a> {
         if let Some(refusal) = case.ctx.cache.refused_secrets(&case.key.namespace) {
             return Ok(self.unread(case, &refusal));
         }
+        if !matches!(self, Self::VaultPki(_)) {
+            case.ctx.asked.clear(case.key);
+        }
         let certificate = match self {
             Self::SelfSigned => self_signed::certificate(case).await,
+            Self::VaultPki(spec) => vault_pki::Source { case, spec }.certificate().await,
             Self::Secret(name) => secret::Source { case, name }.certificate().await,
         };
         match certificate {
@@ -126,7 +135,7 @@ impl<'a> Issuer<'a> {
             expected: Digest::default(),
             ca_bundle: match self {
                 Self::SelfSigned => case.keys.bundle.clone(),
-                Self::Secret(_) => kept::published_bundle(case),
+                Self::VaultPki(_) | Self::Secret(_) => kept::published_bundle(case),
             },
             again: None,
             status: case.service.status.as_ref().and_then(|status| status.tls.clone()),
@@ -155,6 +164,11 @@ impl SecretValues {
             .iter()
             .map(|(k, v)| ((*k).to_owned(), ByteString(v.expose_secret().as_bytes().to_vec())))
             .collect()
+    }
+
+    /// The private key.
+    pub fn key(&self) -> Option<SecretString> {
+        self.0.get("tls.key").cloned()
     }
 
     /// Names and values, for an HMAC.

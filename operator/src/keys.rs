@@ -113,10 +113,14 @@ impl Keys {
         self.hmac(inputs.iter().copied())
     }
 
-    /// The same over the values of a TLS Secret of this service: who has not the key cannot seal others.
-    pub fn seal(&self, service_uid: &str, values: &SecretValues) -> String {
-        let purpose = [(crds::SEAL_ANNOTATION, service_uid.as_bytes())];
-        self.hmac(purpose.into_iter().chain(values.inputs()))
+    /// The same over the values of a TLS Secret of this service, and over what was asked for to get them, which follows
+    /// after a blank: who has not the key cannot seal others.
+    pub fn seal(&self, service_uid: &str, values: &SecretValues, asked: &str) -> String {
+        let purpose = [(crds::SEAL_ANNOTATION, service_uid.as_bytes())].into_iter().chain(values.inputs());
+        if asked.is_empty() {
+            return self.hmac(purpose);
+        }
+        format!("{} {asked}", self.hmac(purpose.chain([("asked", asked.as_bytes())])))
     }
 
     fn hmac<'n, 'v>(&self, inputs: impl Iterator<Item = (&'n str, &'v [u8])>) -> String {

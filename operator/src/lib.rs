@@ -43,6 +43,7 @@ mod services;
 mod settings;
 mod task;
 mod turns;
+mod vault;
 mod view;
 mod watch;
 mod write;
@@ -66,6 +67,9 @@ pub struct Context {
     client: Client,
     namespace: String,
     settings: Settings,
+    vaults: Arc<vault::Vaults>,
+    /// What was asked of them, and when that may be asked again.
+    asked: backoff::Asked,
     keys: Arc<ArcSwap<keys::Keys>>,
     arrivals: arrivals::Arrivals,
     cache: cache::Cache,
@@ -91,6 +95,7 @@ impl Context {
         self.services.forget(key);
         self.unwritten().remove(key);
         self.backoff.clear(key);
+        self.asked.clear(key);
     }
 
     fn unwritten(&self) -> MutexGuard<'_, HashMap<cache::Key, compare::Digest>> {

@@ -109,10 +109,7 @@ impl Ca {
         seconds: i64,
         now: Timestamp,
     ) -> Result<Pair, Error> {
-        let key = match key {
-            Some(pem) => KeyPair::from_pem(pem.expose_secret())?,
-            None => new_key(spec)?,
-        };
+        let key = key_for(spec, key)?;
         let mut params = CertificateParams::new(names)?;
         // CN holds 64 bytes at most and no client reads it; the names stand in the SANs.
         params.distinguished_name = common_name("hardened-service");
@@ -159,6 +156,33 @@ impl Ca {
         let (serial, fingerprint) = (hex(leaf.raw_serial()), sha256(&pem.contents));
         Ok(Leaf { not_before, not_after, serial, fingerprint })
     }
+}
+
+/// A request (PEM) for exactly these names, and its key. `key` is kept when given.
+pub fn request(
+    names: &[String],
+    spec: &PrivateKey,
+    key: Option<&SecretString>,
+) -> Result<(SecretString, String), Error> {
+    let key = key_for(spec, key)?;
+    let mut params = CertificateParams::new(names)?;
+    params.distinguished_name = common_name(names.first().map_or("hardened-service", String::as_str));
+    let request = params.serialize_request(&key)?.pem()?;
+    Ok((key.serialize_pem().into(), request))
+}
+
+/// Whether the key of this certificate (PEM) is of this kind.
+pub fn is_of_kind(certificate: &str, spec: &PrivateKey) -> bool {
+    let pem = parse_x509_pem(certificate.as_bytes());
+    pem.is_ok_and(|(_, pem)| parse(&pem.contents).is_some_and(|leaf| of_kind(leaf.public_key(), spec)))
+}
+
+/// Whether this certificate (PEM) is a root.
+pub fn is_self_issued(certificate: &str) -> bool {
+    let pem = parse_x509_pem(certificate.as_bytes());
+    pem.is_ok_and(|(_, pem)| {
+        parse(&pem.contents).is_some_and(|c| c.subject().as_raw() == c.issuer().as_raw())
+    })
 }
 
 /// Whether this CA (PEM) signed this certificate (PEM).
@@ -221,6 +245,10 @@ fn of_kind(key: &SubjectPublicKeyInfo<'_>, spec: &PrivateKey) -> bool {
                 && i32::try_from(bits).ok() == Some(size.unwrap_or(3072))
         }
     }
+}
+
+fn key_for(spec: &PrivateKey, kept: Option<&SecretString>) -> Result<KeyPair, rcgen::Error> {
+    kept.map_or_else(|| new_key(spec), |pem| KeyPair::from_pem(pem.expose_secret()))
 }
 
 fn new_key(spec: &PrivateKey) -> Result<KeyPair, rcgen::Error> {

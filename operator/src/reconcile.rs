@@ -144,12 +144,13 @@ fn until_resumed(service: &HardenedService, now: Timestamp) -> Duration {
 /// When to look again without an event.
 fn next(applied: &Applied, certificate: &Certificate, now: Timestamp) -> Next {
     let any = |state| applied.outcomes.iter().any(|o| o.state == state);
+    let again = certificate.again.map(|at| at.duration_since(now).try_into().unwrap_or(Duration::ZERO));
+    let at_most = |pause: Duration| again.map_or(pause, |again| pause.min(again).max(Duration::from_secs(1)));
     if any(ChildState::Conflict) || matches!(certificate.plan, Plan::Leave { .. }) {
-        return Next::After(RETRY);
+        return Next::After(at_most(RETRY));
     }
     if any(ChildState::Failed) {
         return Next::Refused;
     }
-    let again = certificate.again.map(|at| at.duration_since(now).try_into().unwrap_or(Duration::ZERO));
-    Next::After(again.map_or(RESYNC, |again| RESYNC.min(again).max(Duration::from_secs(1))))
+    Next::After(at_most(RESYNC))
 }

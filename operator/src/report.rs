@@ -106,7 +106,7 @@ fn count_restarts(ctx: &Context, old: Option<&HardenedServiceStatus>, new: &Hard
 }
 
 /// One event for each transition of Ready's status or reason, and one for each new word about a certificate that
-/// somebody provides: status remembers the last one, so that a restart repeats nothing.
+/// comes from elsewhere: status remembers the last one, so that a restart repeats nothing.
 async fn announce(
     ctx: &Context,
     service: &HardenedService,
@@ -124,9 +124,15 @@ async fn announce(
         tracing::info!(ready = now.status, reason = now.reason, message = now.message, "service");
     }
     let tls = changed(ConditionType::TLSReady, |a, b| a.reason == b.reason && a.message == b.message);
-    let of_provided = [Reason::CertificateInvalid.as_str(), Reason::CertificateExpiring.as_str()];
+    let of_others = [
+        Reason::CertificateInvalid,
+        Reason::CertificateExpiring,
+        Reason::VaultUnreachable,
+        Reason::VaultRefused,
+    ];
+    let of_others = of_others.map(Reason::as_str);
     let told = |now: &Condition| ready.as_ref().is_some_and(|ready| ready.message == now.message);
-    let tls = tls.filter(|now| of_provided.contains(&&*now.reason) && !told(now));
+    let tls = tls.filter(|now| of_others.contains(&&*now.reason) && !told(now));
     for now in ready.iter().chain(&tls) {
         let severity = reason(&now.reason).map_or(Severity::Normal, severity);
         let happening =

@@ -16,6 +16,7 @@ use crate::{
     fence::Fence,
     gate::Gate,
     lease::{Election, Held},
+    vault::Vaults,
     view::View,
 };
 
@@ -24,12 +25,12 @@ const LEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs the operator until SIGTERM or SIGINT.
 pub async fn run(args: Run) -> anyhow::Result<()> {
-    let settings = read_settings(&args)?;
+    let (settings, vaults) = read_settings(&args)?;
     let config = client_config(args.kubeconfig.as_deref()).await?;
     let stop = shutdown().shared();
     let view = Arc::new(View::default());
     let admin = admin::serve(args.admin_bind, view.clone(), stop.clone())?;
-    let process = Process { args, settings, config, view };
+    let process = Process { args, settings, vaults: Arc::new(vaults), config, view };
     if process.args.leader_elect {
         process.lead(stop).await?;
     } else {
@@ -42,6 +43,7 @@ pub async fn run(args: Run) -> anyhow::Result<()> {
 struct Process {
     args: Run,
     settings: Settings,
+    vaults: Arc<Vaults>,
     config: Config,
     view: Arc<View>,
 }
@@ -102,16 +104,26 @@ impl Process {
         stop: impl Future<Output = ()> + Send + Clone + 'static,
     ) -> anyhow::Result<()> {
         let client = Gate::new(fence).client(&self.config).context("building the Kubernetes client")?;
-        let term =
-            Term { client, args: &self.args, settings: self.settings.clone(), view: self.view.clone() };
+        let term = Term {
+            client,
+            args: &self.args,
+            settings: self.settings.clone(),
+            vaults: self.vaults.clone(),
+            view: self.view.clone(),
+        };
         controller::serve(term, stop).await
     }
 }
 
-fn read_settings(args: &Run) -> anyhow::Result<Settings> {
-    let Some(path) = &args.settings else { return Ok(Settings::default()) };
+/// What is left in the settings is for the children: each pass has a copy of that.
+fn read_settings(args: &Run) -> anyhow::Result<(Settings, Vaults)> {
+    let Some(path) = &args.settings else { return Ok(Default::default()) };
     let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    serde_saphyr::from_str(&text).with_context(|| format!("{} is not valid settings YAML", path.display()))
+    let settings: Result<Settings, _> = serde_saphyr::from_str(&text);
+    let mut settings = settings.with_context(|| format!("{} is not valid settings YAML", path.display()))?;
+    let connections = std::mem::take(&mut settings.vault_connections);
+    let vaults = Vaults::new(connections).with_context(|| format!("checking {}", path.display()))?;
+    Ok((settings, vaults))
 }
 
 /// From this file, or from where the process runs.

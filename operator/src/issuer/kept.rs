@@ -25,6 +25,8 @@ pub struct Own {
     pub content: Content,
     /// Certificates (PEM) that clients should trust with it.
     pub ca_bundle: String,
+    /// What an issuer elsewhere was asked for to get it; nothing of the operator's own CA or a user's Secret.
+    pub asked: String,
 }
 
 /// Nothing better is to be had: what is in use stays in use.
@@ -68,7 +70,7 @@ pub fn keep(case: &Case<'_>, found: TlsSecret, problem: Problem, again: Option<T
 }
 
 /// What was found of the present version is enough; without a sight of it a GET only if status knows of one.
-async fn find(case: &Case<'_>) -> Result<TlsSecret, Error> {
+pub async fn find(case: &Case<'_>) -> Result<TlsSecret, Error> {
     let child = child(case);
     let unseen = case.ctx.cache.get(Kind::Secret, &case.key.namespace, &child).is_none();
     let mut listed = case.service.status.iter().flat_map(|status| &status.children);
@@ -83,16 +85,17 @@ pub fn own_content(case: &Case<'_>, secret: &Secret) -> Option<Own> {
     let ca_bundle = text(secret, "ca.crt")?;
     let values = SecretValues::new(pair(secret)?, &ca_bundle);
     let annotation = secret.annotations().get(crds::SEAL_ANNOTATION).map(String::as_str).unwrap_or_default();
-    if seal(case, &values) == annotation {
+    let asked = annotation.split_once(' ').map(|(_, asked)| asked.to_owned()).unwrap_or_default();
+    if seal(case, &values, &asked) == annotation {
         let leaf = provided_certificate::first(&text(secret, "tls.crt")?)?;
         let content = content(values, Some(annotation.to_owned()), leaf);
-        return Some(Own { content, ca_bundle });
+        return Some(Own { content, ca_bundle, asked });
     }
     let (pair, names) = (pair(secret)?, render::hosts::certificate_names(case.service, case.facts));
     let leaf = case.keys.authority.as_ref()?.ca.examine(&pair.certificate, &pair.key, &names, None).ok()?;
     let ca_bundle = case.keys.bundle.clone();
     let content = content(SecretValues::new(pair, &ca_bundle), None, leaf);
-    Some(Own { content, ca_bundle })
+    Some(Own { content, ca_bundle, asked: String::new() })
 }
 
 fn content(values: SecretValues, seal: Option<String>, leaf: Leaf) -> Content {
@@ -109,8 +112,8 @@ fn distrust(case: &Case<'_>, secret: &Secret) {
 }
 
 /// The seal of these values.
-pub fn seal(case: &Case<'_>, values: &SecretValues) -> String {
-    case.keys.seal(case.service.metadata.uid.as_deref().unwrap_or_default(), values)
+pub fn seal(case: &Case<'_>, values: &SecretValues, asked: &str) -> String {
+    case.keys.seal(case.service.metadata.uid.as_deref().unwrap_or_default(), values, asked)
 }
 
 /// A certificate as status shows it.

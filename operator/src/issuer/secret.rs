@@ -105,7 +105,7 @@ impl Source<'_> {
             return certificate;
         }
         let values = SecretValues::new(pair, &certificate.ca_bundle);
-        let seal = Some(kept::seal(self.case, &values));
+        let seal = Some(kept::seal(self.case, &values, ""));
         let old = match &certificate.found {
             TlsSecret::Read(secret) => kept::own_content(self.case, secret),
             _ => None,

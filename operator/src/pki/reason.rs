@@ -9,7 +9,7 @@ pub enum IssueReason {
     Unparsable,
     /// The key is not the certificate's.
     KeyMismatch,
-    /// Our CA did not sign it.
+    /// Our CA did not sign it, or it is not what Vault gave.
     WrongIssuer,
     /// It names other hosts than it should.
     NamesChanged,
@@ -19,6 +19,8 @@ pub enum IssueReason {
     DurationChanged,
     /// The CA is being replaced.
     CaChanged,
+    /// The spec names another issuer.
+    IssuerChanged,
     /// Its time has come.
     RenewalDue,
 }
@@ -40,6 +42,7 @@ impl IssueReason {
             Self::KeyTypeChanged => "KeyTypeChanged",
             Self::DurationChanged => "DurationChanged",
             Self::CaChanged => "CaChanged",
+            Self::IssuerChanged => "IssuerChanged",
             Self::RenewalDue => "RenewalDue",
         }
     }
