@@ -33,6 +33,7 @@ pub mod nginx;
 pub mod node;
 pub mod operator;
 pub mod parts;
+pub mod pieces;
 pub mod pki;
 pub mod postgres;
 pub mod previous;

@@ -2,6 +2,8 @@
 //! the audit device file (tests/go/vault). Its storage is memory.
 
 mod kubernetes;
+mod pki;
+pub mod scene;
 
 use std::fs;
 use std::path::PathBuf;

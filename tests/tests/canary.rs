@@ -1,23 +1,17 @@
 //! Does a private key, or a piece of one, ever reach a place where somebody without the right to read Secrets sees it?
 
 use anyhow::{Context, Result};
-use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::api::events::v1::Event;
 use kube::Api;
-use kube::api::{ListParams, Patch, PatchParams};
-use render::Kind;
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use testbed::certificate::{self, CA_SECRET};
 use testbed::fixture::{Service, example};
 use testbed::home::home;
 use testbed::operator::Options;
+use testbed::pieces::{objects, pieces};
 use testbed::provided::{Provided, Scene, tls};
 use testbed::{Cluster, Look, Operator, wait_until};
-use x509_parser::pem::parse_x509_pem;
-
-/// As much of a secret as nobody writes by accident.
-const PIECE: usize = 12;
 
 #[tokio::test]
 async fn no_byte_of_a_key_reaches_logs_events_status_metrics_or_other_objects() -> Result<()> {
@@ -100,46 +94,6 @@ async fn a_user_s_key(cluster: &Cluster) -> Result<User> {
     Ok(User { scene, key: good.key })
 }
 
-/// Everything in the namespace that others may read.
-async fn objects(cluster: &Cluster, service: &Service) -> Result<Vec<(&'static str, String)>> {
-    let events = Api::<Event>::namespaced(cluster.client.clone(), &service.namespace)
-        .list(&ListParams::default())
-        .await?;
-    assert!(!events.items.is_empty(), "no events to search");
-    let mut texts = vec![("events", serde_json::to_string(&events.items)?)];
-    for (kind, child) in service.children().await? {
-        if kind != Kind::Secret {
-            texts.push((kind.as_str(), child.to_string()));
-        }
-    }
-    Ok(texts)
-}
-
 fn key(secret: &Secret) -> Result<Vec<u8>> {
     Ok(secret.data.as_ref().context("no data")?["tls.key"].0.clone())
-}
-
-/// Pieces of what is secret in a key. In a PEM of P-256 (RFC 5915 in RFC 5208) that is the scalar: what stands before
-/// it is the same in every key, and what follows is public.
-fn pieces(key: &[u8]) -> Vec<String> {
-    match parse_x509_pem(key) {
-        Ok((_, pem)) => [forms(&pem.contents[36..68]), forms(&key[78..120])].concat(),
-        Err(_) => forms(key),
-    }
-}
-
-/// Pieces of bytes as text, as base64 (as in the JSON of a Secret), as hexadecimal and as Debug prints bytes.
-fn forms(bytes: &[u8]) -> Vec<String> {
-    let base64 = json!(ByteString(bytes.to_vec()));
-    let hex = bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
-    let texts = [base64.as_str().unwrap_or_default().trim_end_matches('='), &*hex].map(str::to_owned);
-    let lines = String::from_utf8(bytes.to_vec()).unwrap_or_default();
-    let texts = texts.into_iter().chain(lines.lines().map(str::to_owned));
-    let mut all: Vec<_> = texts.flat_map(|text| cut(&text)).collect();
-    all.extend(bytes.chunks_exact(PIECE / 2).map(|chunk| format!("{chunk:?}").replace(['[', ']'], "")));
-    all
-}
-
-fn cut(text: &str) -> Vec<String> {
-    text.as_bytes().chunks_exact(PIECE).map(|piece| String::from_utf8_lossy(piece).into_owned()).collect()
 }

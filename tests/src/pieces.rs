@@ -1,0 +1,56 @@
+//! Pieces of secrets as they could show somewhere, and the places where others would see them. It judges nothing.
+
+use anyhow::{Result, ensure};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::events::v1::Event;
+use kube::Api;
+use kube::api::ListParams;
+use render::Kind;
+use serde_json::json;
+use x509_parser::pem::parse_x509_pem;
+
+use crate::cluster::Cluster;
+use crate::fixture::Service;
+
+/// As much of a secret as nobody writes by accident.
+const PIECE: usize = 12;
+
+/// Everything in the namespace that others may read.
+pub async fn objects(cluster: &Cluster, service: &Service) -> Result<Vec<(&'static str, String)>> {
+    let events = Api::<Event>::namespaced(cluster.client.clone(), &service.namespace)
+        .list(&ListParams::default())
+        .await?;
+    ensure!(!events.items.is_empty(), "no events to search");
+    let mut texts = vec![("events", serde_json::to_string(&events.items)?)];
+    for (kind, child) in service.children().await? {
+        if kind != Kind::Secret {
+            texts.push((kind.as_str(), child.to_string()));
+        }
+    }
+    Ok(texts)
+}
+
+/// Pieces of what is secret in a key. In a PEM of P-256 (RFC 5915 in RFC 5208) that is the scalar: what stands before
+/// it is the same in every key, and what follows is public.
+pub fn pieces(key: &[u8]) -> Vec<String> {
+    match parse_x509_pem(key) {
+        Ok((_, pem)) => [forms(&pem.contents[36..68]), forms(&key[78..120])].concat(),
+        Err(_) => forms(key),
+    }
+}
+
+/// Pieces of bytes as text, as base64 (as in the JSON of a Secret), as hexadecimal and as Debug prints bytes.
+fn forms(bytes: &[u8]) -> Vec<String> {
+    let base64 = json!(ByteString(bytes.to_vec()));
+    let hex = bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+    let texts = [base64.as_str().unwrap_or_default().trim_end_matches('='), &*hex].map(str::to_owned);
+    let lines = String::from_utf8(bytes.to_vec()).unwrap_or_default();
+    let texts = texts.into_iter().chain(lines.lines().map(str::to_owned));
+    let mut all: Vec<_> = texts.flat_map(|text| cut(&text)).collect();
+    all.extend(bytes.chunks_exact(PIECE / 2).map(|chunk| format!("{chunk:?}").replace(['[', ']'], "")));
+    all
+}
+
+fn cut(text: &str) -> Vec<String> {
+    text.as_bytes().chunks_exact(PIECE).map(|piece| String::from_utf8_lossy(piece).into_owned()).collect()
+}
