@@ -4,8 +4,13 @@
 mod settings;
 mod words;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
+use crds::Reason;
 use k8s_openapi::api::{
     authentication::v1::{TokenRequest, TokenRequestSpec},
     core::v1::ServiceAccount,
@@ -31,6 +36,8 @@ use words::Step;
 
 /// For the token, the login, the signature and the end of the token together.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// After a silence nobody else asks for so long: each pass that waits for an answer holds a turn that others need.
+const SILENCE: Duration = Duration::from_secs(30);
 /// The shortest life that the API server gives to a token.
 const TOKEN_SECONDS: i64 = 600;
 
@@ -43,6 +50,8 @@ pub struct Connection {
     settings: VaultConnection,
     address: reqwest::Url,
     http: reqwest::Client,
+    /// When it may be asked again.
+    silent_until: Mutex<Option<Instant>>,
 }
 
 /// What is to be signed.
@@ -97,9 +106,25 @@ impl Connection {
 
     /// Has a certificate signed, as the ServiceAccount that the service's pods run with.
     pub async fn sign(&self, client: &Client, service: &Key, order: Order) -> Result<Signed, Failure> {
+        if self.silent_until().is_some_and(|until| Instant::now() < until) {
+            return Err(Failure::Told(self.explain(Step::Answer, service, None)));
+        }
+        let signed = self.signed(client, service, order).await;
+        if matches!(&signed, Err(Failure::Told(problem)) if problem.reason == Reason::VaultUnreachable) {
+            *self.silent_until() = Some(Instant::now() + SILENCE);
+        }
+        signed
+    }
+
+    fn silent_until(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.silent_until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn signed(&self, client: &Client, service: &Key, order: Order) -> Result<Signed, Failure> {
         let end = Instant::now() + TIMEOUT;
         let late = |_| Failure::Told(self.explain(Step::Answer, service, None));
-        let account = timeout_at(end, self.account_token(client, service)).await.map_err(late)??;
+        let account = timeout_at(end, self.account_token(client, service)).await;
+        let account = account.unwrap_or_else(|_| Err(Failure::Told(words::no_token(service, "nothing"))))?;
         let mut vault = self.client();
         timeout_at(end, self.log_in(&mut vault, service, &account)).await.map_err(late)??;
         let step = Step::Sign { role: order.role.clone(), names: order.names.join(", ") };
@@ -132,11 +157,11 @@ impl Connection {
                 return Err(Failure::Told(refusal.problem()));
             }
             Err(kube::Error::Api(status)) => {
-                return Err(Failure::Told(words::no_token(service, status.code)));
+                return Err(Failure::Told(words::no_token(service, &status.code.to_string())));
             }
             Err(error) => return Err(Failure::Pass(error.into())),
         };
-        token.map(SecretString::from).ok_or_else(|| Failure::Told(words::no_token(service, 200)))
+        token.map(SecretString::from).ok_or_else(|| Failure::Told(words::no_token(service, "no token")))
     }
 
     async fn log_in(

@@ -44,6 +44,8 @@ struct Old {
     why: Option<IssueReason>,
     /// The operator's own content.
     own: Option<kept::Own>,
+    /// Its key, if that is of the kind that the spec asks for.
+    key: Option<SecretString>,
 }
 
 impl Source<'_> {
@@ -75,10 +77,10 @@ impl Source<'_> {
         }
         let old = match &found {
             TlsSecret::Read(secret) => self.judge(secret),
-            _ => Old { why: Some(IssueReason::Missing), own: None },
+            _ => Old { why: Some(IssueReason::Missing), own: None, key: None },
         };
         match (old, wait) {
-            (Old { why: None, own: Some(own) }, _) => {
+            (Old { why: None, own: Some(own), .. }, _) => {
                 asked.settle(case.key, case.now);
                 let (leaf, bundle) = (own.content.leaf.clone(), own.ca_bundle);
                 Ok(self.good(&leaf, found, Plan::Content(own.content), expected, bundle))
@@ -111,8 +113,7 @@ impl Source<'_> {
         let why = old.why.unwrap_or(IssueReason::Missing);
         let names = self.names();
         let spec = private_key(service);
-        let kept =
-            old.own.as_ref().and_then(|own| own.content.values.key()).filter(|_| keeps_key(&spec, why));
+        let kept = old.key.clone().filter(|_| keeps_key(&spec, why));
         let (key_pair, csr) = request(names.clone(), spec, kept).await?;
         let order = Order { role: self.spec.role.clone(), csr, names, seconds: life(service).as_secs() };
         let answer = match connection.sign(&ctx.client, key, order).await {
@@ -122,8 +123,10 @@ impl Source<'_> {
         };
         match answer {
             Err(problem) => {
+                let of_vault = [Reason::VaultUnreachable, Reason::VaultRefused].contains(&problem.reason);
+                let pauses = if of_vault { backoff::VAULT } else { backoff::REFUSED };
                 tracing::warn!(connection = self.name(), why = problem.message, "no certificate from Vault");
-                let wait = ctx.asked.note(key, expected, problem, backoff::VAULT, *now);
+                let wait = ctx.asked.note(key, expected, problem, pauses, *now);
                 Ok(self.wait(found, &old, expected, wait))
             }
             Ok((mut content, bundle)) => {
@@ -140,18 +143,18 @@ impl Source<'_> {
     fn judge(&self, secret: &Secret) -> Old {
         let Some(mut own) = kept::own_content(self.case, secret) else {
             let why = if pair(secret).is_some() { IssueReason::WrongIssuer } else { IssueReason::Missing };
-            return Old { why: Some(why), own: None };
+            return Old { why: Some(why), own: None, key: None };
         };
         let issuer = own.asked.rsplit_once(' ').map(|(issuer, _)| issuer);
         let spec = private_key(self.case.service);
-        let of_kind = || text(secret, "tls.crt").is_some_and(|pem| pki::is_of_kind(&pem, &spec));
+        let of_kind = text(secret, "tls.crt").is_some_and(|pem| pki::is_of_kind(&pem, &spec));
         let why = if issuer != Some(&self.issuer()) {
             Some(IssueReason::IssuerChanged)
         } else if own.asked != self.asked() {
             Some(IssueReason::DurationChanged)
         } else {
             match provided_certificate::examine(secret, &self.wanted(), self.case.now) {
-                Ok(_) if !of_kind() => Some(IssueReason::KeyTypeChanged),
+                Ok(_) if !of_kind => Some(IssueReason::KeyTypeChanged),
                 Ok(provided) => {
                     own.content.leaf = provided.leaf;
                     self.is_due(&own.content.leaf).then_some(IssueReason::RenewalDue)
@@ -163,7 +166,8 @@ impl Source<'_> {
                 Err(_) => Some(IssueReason::RenewalDue),
             }
         };
-        Old { why, own: Some(own) }
+        let key = own.content.values.key().filter(|_| of_kind);
+        Old { why, own: Some(own), key }
     }
 
     /// It is right.
@@ -192,7 +196,9 @@ impl Source<'_> {
     fn wait(&self, found: TlsSecret, old: &Old, expected: Digest, wait: Wait) -> Certificate {
         let due = match (&found, old) {
             (TlsSecret::Known(note), _) if note.expected == expected => note.leaf.clone(),
-            (_, Old { why: Some(IssueReason::RenewalDue), own: Some(own) }) => Some(own.content.leaf.clone()),
+            (_, Old { why: Some(IssueReason::RenewalDue), own: Some(own), .. }) => {
+                Some(own.content.leaf.clone())
+            }
             _ => None,
         };
         let mut certificate = kept::keep(self.case, found, wait.problem, Some(wait.until));

@@ -1,6 +1,6 @@
 //! The check of a connection in the platform's settings. Every text that goes into a path of Vault is of an allow-list.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context as _, bail, ensure};
 use render::VaultConnection;
@@ -64,7 +64,7 @@ impl Connection {
                 field("pki.roles")
             );
         }
-        Ok(Self { settings, address, http })
+        Ok(Self { settings, address, http, silent_until: Mutex::default() })
     }
 }
 

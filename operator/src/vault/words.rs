@@ -101,11 +101,11 @@ fn answer(error: Option<&ClientError>) -> Answer {
 }
 
 /// The API server gave no token of the account.
-pub fn no_token(service: &Key, code: u16) -> Problem {
+pub fn no_token(service: &Key, answer: &str) -> Problem {
     Problem {
         reason: Reason::ApiError,
         message: format!(
-            "no token of ServiceAccount {}, with which the operator logs in to Vault: the API server answers {code}",
+            "no token of ServiceAccount {}, with which the operator logs in to Vault: the API server answers {answer}",
             service.name
         ),
     }

@@ -172,7 +172,8 @@ impl Scene {
         Ok(more.remove(0))
     }
 
-    async fn grant(&self) -> Result<()> {
+    /// Gives the operator that right in the namespace.
+    pub async fn grant(&self) -> Result<()> {
         let (right, namespace) = (self.right().await?, &self.namespace.name);
         rights::grant(&self.cluster, namespace, "vault", OPERATOR, rights::rules([&right])).await?;
         rights::until_allowed(&self.cluster, OPERATOR, Some(namespace), &right, true).await

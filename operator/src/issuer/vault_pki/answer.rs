@@ -55,3 +55,28 @@ fn files(signed: &Signed) -> [String; 2] {
 fn line(pem: &str) -> String {
     format!("{}\n", pem.trim())
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::jiff::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn the_root_is_what_clients_trust_and_no_part_of_what_a_server_sends() {
+        let root = pki::new_ca(Timestamp::UNIX_EPOCH).unwrap();
+        let ca = pki::Ca::read(&root).unwrap();
+        let issued =
+            ca.issue(&["a".into()], &crds::PrivateKey::default(), None, 60, Timestamp::UNIX_EPOCH).unwrap();
+        // Only who signed whom matters here: the second stands for an issuer below the root, too.
+        let (leaf, root) = (issued.certificate.trim().to_owned(), root.certificate.trim().to_owned());
+        let line = |pem: &str| format!("{pem}\n");
+        for (chain, server, clients) in [
+            (vec![root.clone()], line(&leaf), line(&root)),
+            (vec![leaf.clone(), root.clone()], line(&leaf) + &line(&leaf), line(&root)),
+            (vec![leaf.clone()], line(&leaf) + &line(&leaf), line(&leaf)),
+        ] {
+            assert_eq!(files(&Signed { certificate: leaf.clone(), chain }), [server, clients]);
+        }
+    }
+}
