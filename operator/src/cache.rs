@@ -8,7 +8,13 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{ResourceExt, core::DynamicObject};
 use render::Kind;
 
-use crate::{adopt::Offer, compare::Digest, drift, pki::Leaf, refusal::Refusal};
+use crate::{
+    adopt::Offer,
+    compare::{self, Digest},
+    drift,
+    pki::Leaf,
+    refusal::Refusal,
+};
 
 /// A service by namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -247,6 +253,17 @@ impl Inner {
             return BTreeSet::new();
         }
         drift::forget_fields(&mut object.metadata);
+        if let Some((known, key)) = self.objects.get_mut(&id)
+            && compare::only_status_differs(kind, known, &object)
+        {
+            // What was found right is right still.
+            if let Some(note) = self.notes.get_mut(&id).filter(|note| note.version == exactly(known)) {
+                note.version = exactly(&object);
+            }
+            *known = Arc::new(object);
+            // Nobody reads the status of another kind.
+            return if kind == Kind::Deployment { BTreeSet::from([key.clone()]) } else { BTreeSet::new() };
+        }
         let mut touched = self.forget(&id);
         if let Some(service) = object.labels().get(SERVICE_LABEL) {
             let key = Key { namespace, name: service.clone() };
@@ -267,6 +284,11 @@ impl Inner {
         }
         BTreeSet::from([key])
     }
+}
+
+/// Uid and resourceVersion.
+fn exactly(object: &DynamicObject) -> (Option<String>, Option<String>) {
+    (object.uid(), object.resource_version())
 }
 
 /// resourceVersions of one kind are numbers that grow (KEP-5504).

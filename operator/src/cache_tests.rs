@@ -84,3 +84,40 @@ fn of_managed_fields_the_managers_are_kept() {
     assert_eq!(drift::manager(live.managed_fields()), Some("kubectl-edit"));
     assert!(live.managed_fields()[0].fields_v1.is_none());
 }
+
+/// The same object with a spec and a status.
+fn with(version: u32, spec: u32, status: u32) -> DynamicObject {
+    let mut object = object("a", "studio", "u1", version);
+    object.data = json!({"spec": {"replicas": spec}, "status": {"replicas": status}});
+    object
+}
+
+#[test]
+fn a_status_that_changes_concerns_only_those_who_read_it_and_what_was_right_stays_right() {
+    for (kind, touched) in [
+        (Kind::Deployment, BTreeSet::from([key("studio")])),
+        (Kind::HorizontalPodAutoscaler, BTreeSet::new()),
+        // Of a Secret the cache has metadata only.
+        (Kind::Secret, BTreeSet::from([key("studio")])),
+    ] {
+        let cache = Cache::default();
+        cache.insert(kind, with(1, 2, 0));
+        cache.remember(kind, "team", "a", |note| note.version = exactly(&with(1, 2, 0)));
+        assert_eq!(cache.insert(kind, with(2, 2, 1)), touched, "{kind:?}");
+        let right = if kind == Kind::Secret { "1" } else { "2" };
+        assert_eq!(cache.note(kind, "team", "a").version.1.as_deref(), Some(right), "{kind:?}");
+        let seen = cache.get(kind, "team", "a").expect("object");
+        assert_eq!(seen.data["status"]["replicas"], 1, "{kind:?}");
+    }
+}
+
+#[test]
+fn what_somebody_changed_is_not_taken_for_right_when_a_status_follows() {
+    let cache = Cache::default();
+    cache.insert(Kind::HorizontalPodAutoscaler, with(1, 2, 0));
+    cache.remember(Kind::HorizontalPodAutoscaler, "team", "a", |note| note.version = exactly(&with(1, 2, 0)));
+    assert_eq!(cache.insert(Kind::HorizontalPodAutoscaler, with(2, 9, 0)), BTreeSet::from([key("studio")]));
+    assert_eq!(cache.insert(Kind::HorizontalPodAutoscaler, with(3, 9, 1)), BTreeSet::new());
+    let version = cache.note(Kind::HorizontalPodAutoscaler, "team", "a").version.1;
+    assert_eq!(version.as_deref(), Some("1"), "a pass still has to look at version 3");
+}

@@ -1,5 +1,6 @@
 //! What a live child should become, and whether it is that already. Pure JSON; server-side defaults are render's business.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DynamicObject;
 use render::{Kind, RESTARTED_AT};
 use serde_json::{Map, Value};
@@ -101,6 +102,21 @@ pub fn essence(object: &Value) -> Value {
         }
     }
     essence
+}
+
+/// Whether two versions of an object have the same [`essence`]. Of a Secret only metadata is known: never.
+pub fn only_status_differs(kind: Kind, left: &DynamicObject, right: &DynamicObject) -> bool {
+    let metadata = |object: &DynamicObject| ObjectMeta {
+        managed_fields: None,
+        resource_version: None,
+        generation: None,
+        ..object.metadata.clone()
+    };
+    kind != Kind::Secret && body(left).eq(body(right)) && metadata(left) == metadata(right)
+}
+
+fn body(object: &DynamicObject) -> impl Iterator<Item = (&String, &Value)> {
+    object.data.as_object().into_iter().flatten().filter(|(field, _)| *field != "status")
 }
 
 /// Digest of an essence; keys are sorted, so equal objects have equal digests.

@@ -19,6 +19,7 @@ use kube::{
     },
 };
 use render::{Problem, Settings};
+use tokio::sync::oneshot;
 use tracing::Instrument;
 
 use crate::{
@@ -47,6 +48,8 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(30);
 /// For the status that tells of a pass that was given up.
 const LAST_WORD: Duration = Duration::from_secs(5);
+/// For the events that still wait when the last pass has ended.
+const FAREWELL: Duration = Duration::from_secs(3);
 /// Pause between attempts to read the operator's keys.
 const KEYS_RETRY: Duration = Duration::from_secs(2);
 
@@ -75,8 +78,9 @@ pub async fn serve(
     };
     let keys = Arc::new(ArcSwap::from_pointee(keys));
     let (store, writer) = reflector::store();
+    let (events, delivery) = Events::new(term.args.instance());
     let ctx = Arc::new(Context {
-        events: Events::new(term.client.clone(), term.args.instance()),
+        events,
         client: term.client,
         namespace: term.args.namespace.clone(),
         settings: term.settings,
@@ -102,6 +106,8 @@ pub async fn serve(
         () = ctx.watches.done() => tracing::info!("every list has arrived or was refused"),
         () = stop.clone() => return Ok(()),
     }
+    let (last, is_last) = oneshot::channel();
+    let mut delivery = Task(tokio::spawn(delivery.run(ctx.client.clone(), is_last)));
     watches.spawn(end_turns(ctx.clone(), stop.clone()));
     watches.spawn(rotation::keep(ctx.clone(), queue, Duration::from_secs(term.args.ca_overlap)));
     let passes = applier(
@@ -113,6 +119,10 @@ pub async fn serve(
         QueueConfig::default(),
     );
     passes.for_each(|result| async move { log(result) }).await;
+    drop(last);
+    if tokio::time::timeout(FAREWELL, &mut delivery.0).await.is_err() {
+        tracing::warn!(after = ?FAREWELL, "some events were not delivered");
+    }
     Ok(())
 }
 

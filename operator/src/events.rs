@@ -1,11 +1,10 @@
 //! Kubernetes events about a service. Equal ones are counted up, different notes stay apart.
 
+mod delivery;
+
 use std::{
     collections::HashMap,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use crds::{HardenedService, MANAGER, Reason};
@@ -17,12 +16,11 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
     jiff::{SignedDuration, Timestamp},
 };
-use kube::{
-    Api, Client, Resource, ResourceExt,
-    api::{Patch, PatchParams, PostParams},
-};
+use kube::{Resource, ResourceExt};
+use tokio::sync::mpsc;
 
-use crate::refusal::Refusal;
+pub use delivery::Delivery;
+use delivery::{Body, Letter, QUEUE};
 
 /// Equal events within this time are one event with a count.
 const WINDOW: SignedDuration = SignedDuration::from_mins(6);
@@ -30,11 +28,14 @@ const WINDOW: SignedDuration = SignedDuration::from_mins(6);
 /// Publishes events; kube's own recorder tells events apart by reason only, so that of two different drifts within
 /// its window the second would be shown with the text of the first.
 pub struct Events {
-    client: Client,
     instance: String,
-    recent: Mutex<HashMap<String, (Timestamp, i32)>>,
-    denied: AtomicBool,
+    recent: Arc<Recent>,
+    letters: mpsc::Sender<Letter>,
 }
+
+/// When each event was published last, and how often, by its name.
+#[derive(Default)]
+struct Recent(Mutex<HashMap<String, (Timestamp, i32)>>);
 
 /// Kind of event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,58 +59,26 @@ pub struct Happening<'a> {
 }
 
 impl Events {
-    /// Events reported by this instance.
-    pub fn new(client: Client, instance: String) -> Self {
-        Self { client, instance, recent: Mutex::default(), denied: AtomicBool::default() }
+    /// Events reported by this instance, and who delivers them.
+    pub fn new(instance: String) -> (Self, Delivery) {
+        let (letters, receiver) = mpsc::channel(QUEUE);
+        let recent = Arc::<Recent>::default();
+        (Self { instance, recent: recent.clone(), letters }, Delivery::new(receiver, recent))
     }
 
-    /// Publishes one event. A failure is logged and never stops a pass: in a namespace that is being deleted, for
-    /// example, events are refused (V10).
+    /// Publishes one event. A pass does not wait for its delivery, only for room in the queue.
     pub async fn publish(&self, service: &HardenedService, mut happening: Happening<'_>) {
         // events.k8s.io allows 1024 bytes.
         happening.note.truncate(happening.note.floor_char_boundary(1000));
         let now = Timestamp::now();
         let name = event_name(service, &happening);
-        let count = self.count(&name, now);
-        let api: Api<Event> = Api::namespaced(self.client.clone(), &service.namespace().unwrap_or_default());
-        let result = if count == 1 {
-            api.create(&PostParams::default(), &self.event(service, &happening, &name, now)).await.map(drop)
-        } else {
-            let series = EventSeries { count, last_observed_time: MicroTime(now) };
-            let patch = Patch::Merge(serde_json::json!({"series": series}));
-            api.patch(&name, &PatchParams::default(), &patch).await.map(drop)
+        let body = match self.recent.count(&name, now) {
+            1 => Body::First(Box::new(self.event(service, &happening, &name, now))),
+            count => Body::Again(EventSeries { count, last_observed_time: MicroTime(now) }),
         };
-        match result {
-            Err(kube::Error::Api(s)) if s.is_already_exists() => {}
-            Err(error) => {
-                // The next one like it is the first that anybody sees.
-                self.recent().remove(&name);
-                self.failed(&error, happening.reason);
-            }
-            Ok(()) => self.denied.store(false, Ordering::Relaxed),
-        }
-    }
-
-    /// A missing right is worth a warning, once: no status tells of it.
-    fn failed(&self, error: &kube::Error, reason: &str) {
-        match Refusal::of_error(error) {
-            Some(refusal) if !self.denied.swap(true, Ordering::Relaxed) => {
-                tracing::warn!(%refusal, "events are not written");
-            }
-            _ => tracing::debug!(%error, reason, "event not written"),
-        }
-    }
-
-    fn recent(&self) -> MutexGuard<'_, HashMap<String, (Timestamp, i32)>> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn count(&self, name: &str, now: Timestamp) -> i32 {
-        let mut recent = self.recent();
-        recent.retain(|_, (at, _)| now.duration_since(*at) < WINDOW);
-        let entry = recent.entry(name.to_owned()).or_insert((now, 0));
-        *entry = (now, entry.1 + 1);
-        entry.1
+        let namespace = service.namespace().unwrap_or_default();
+        // Nobody receives only while the operator shuts down.
+        let _ = self.letters.send(Letter { namespace, name, body }).await;
     }
 
     fn event(
@@ -143,6 +112,20 @@ impl Events {
             reporting_instance: Some(self.instance.clone()),
             ..Event::default()
         }
+    }
+}
+
+impl Recent {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, (Timestamp, i32)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, name: &str, now: Timestamp) -> i32 {
+        let mut recent = self.lock();
+        recent.retain(|_, (at, _)| now.duration_since(*at) < WINDOW);
+        let entry = recent.entry(name.to_owned()).or_insert((now, 0));
+        *entry = (now, entry.1 + 1);
+        entry.1
     }
 }
 
