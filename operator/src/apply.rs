@@ -62,7 +62,14 @@ pub async fn apply(
     }
     let mut hold = blind(pass, Kind::Secret).or_else(|| observed.not_allowed.clone());
     let wanted: Vec<(Kind, String)> = children.iter().map(|c| (c.kind, c.name.clone())).collect();
+    let is_new = pass.ctx.cache.get(Kind::Deployment, &pass.key.namespace, &pass.key.name).is_none();
+    let mut newcomer = is_new.then(|| pass.ctx.burst.join());
     for child in children {
+        if child.kind == Kind::Deployment
+            && let Some(newcomer) = newcomer.take()
+        {
+            newcomer.wait_for_the_others().await;
+        }
         let mut outcome = match &child.body {
             _ if let Some(problem) = blind(pass, child.kind) => {
                 Writer { pass, child: &child }.failed(None, problem)

@@ -25,6 +25,7 @@ use tracing::Instrument;
 use crate::{
     Context, Run,
     backoff::{self, Asked, Backoff},
+    burst::Burst,
     cache::Cache,
     clock,
     error::Error,
@@ -94,6 +95,7 @@ pub async fn serve(
         crd: crate::crd::Installed::default(),
         unwritten: std::sync::Mutex::default(),
         turns: Turns::new(term.args.concurrency.into()),
+        burst: Burst::default(),
         backoff: Backoff::default(),
         metrics: term.view.metrics.clone(),
         fights: crate::fight::Fights::default(),

@@ -7,6 +7,7 @@ mod arrivals;
 mod authority;
 mod backoff;
 mod blame;
+mod burst;
 mod cache;
 mod check;
 mod clock;
@@ -79,6 +80,7 @@ pub struct Context {
     /// Statuses that were not written, as they were told elsewhere.
     unwritten: Mutex<HashMap<cache::Key, compare::Digest>>,
     turns: Arc<turns::Turns>,
+    burst: burst::Burst,
     backoff: backoff::Backoff,
     metrics: Arc<metrics::Metrics>,
     events: events::Events,

@@ -134,9 +134,9 @@ pub enum Body {
 }
 
 impl Children {
-    /// In apply order: `NetworkPolicy` before pods, what pods mount before the Deployment (J6), and also everything else
-    /// that can do without it: with the Deployment the controllers and the kubelets begin to work. The controller of
-    /// `HorizontalPodAutoscaler` first looks at a new one after 15 s.
+    /// In apply order: `NetworkPolicy` before pods, what pods mount before the Deployment (J6), and the Service, because
+    /// with the Deployment the controllers and the kubelets begin to work. What only speaks of the Deployment or its pods
+    /// comes behind it.
     /// Destructured without `..`: a new child that is not applied does not compile.
     pub fn into_objects(self) -> Vec<Child> {
         let Self {
@@ -157,9 +157,9 @@ impl Children {
             Some(object(Kind::ConfigMap, &policy)),
             Some(secret(tls_secret)),
             Some(object(Kind::Service, &service)),
+            Some(object(Kind::Deployment, &deployment)),
             pod_disruption_budget.map(|o| object(Kind::PodDisruptionBudget, &o)),
             horizontal_pod_autoscaler.map(|o| object(Kind::HorizontalPodAutoscaler, &o)),
-            Some(object(Kind::Deployment, &deployment)),
         ]
         .into_iter()
         .flatten()
