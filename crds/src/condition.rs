@@ -94,6 +94,13 @@ pub enum Reason {
     VaultUnreachable,
     /// Vault refuses the login or the names, or gave a certificate that is no good; the platform admin of Vault mends it.
     VaultRefused,
+    /// The operator's settings do not let services use that issuer of cert-manager; choose another, or ask the platform.
+    CertManagerIssuerNotAllowed,
+    /// The cluster does not serve cert-manager's Certificates; a platform admin installs cert-manager. A certificate in use
+    /// is kept.
+    CertManagerMissing,
+    /// cert-manager has no good certificate for the service; the message is its own. A certificate in use is kept.
+    CertificateNotReady,
     /// A request to the API server failed; the operator tries again.
     ApiError,
     /// A pass over the resource hung or ended in a bug; the operator tries again, and its log says where. Report it.
@@ -126,6 +133,9 @@ impl Reason {
             Self::VaultRoleNotAllowed => "VaultRoleNotAllowed",
             Self::VaultUnreachable => "VaultUnreachable",
             Self::VaultRefused => "VaultRefused",
+            Self::CertManagerIssuerNotAllowed => "CertManagerIssuerNotAllowed",
+            Self::CertManagerMissing => "CertManagerMissing",
+            Self::CertificateNotReady => "CertificateNotReady",
             Self::ApiError => "ApiError",
             Self::InternalError => "InternalError",
         }
@@ -150,6 +160,8 @@ impl Reason {
                 | Self::VaultConnectionUnknown
                 | Self::VaultRoleNotAllowed
                 | Self::VaultRefused
+                | Self::CertManagerIssuerNotAllowed
+                | Self::CertManagerMissing
         )
     }
 }

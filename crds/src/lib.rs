@@ -40,7 +40,8 @@ pub use scheduling::{
 pub use service::{Environment, HardenedService, HardenedServiceSpec};
 pub use status::{CaPhase, ChildState, ChildStatus, HardenedServiceStatus, Restart, RestartCause, TlsStatus};
 pub use tls::{
-    KeyAlgorithm, PrivateKey, ProvidedSecret, RotationPolicy, Tls, TlsIssuer, TlsRestart, VaultPki,
+    CertManager, IssuerKind, IssuerRef, KeyAlgorithm, PrivateKey, ProvidedSecret, RotationPolicy, Tls,
+    TlsIssuer, TlsRestart, VaultPki,
 };
 pub use volume::{ConfigMapVolume, EmptyDirVolume, PersistentVolumeClaimVolume, SecretVolume, Volume};
 pub use workload::{EnvVar, ImagePullPolicy, LocalObjectReference, Ports, Workload};

@@ -39,8 +39,8 @@ pub struct Tls {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.selfSigned), has(self.vaultPki), has(self.secret)].filter(x, x).size() == 1")
-        .message("spec.tls.issuer: must have exactly one member; set selfSigned: {}, vaultPki: {role: ...} or secret: {name: ...}")
+    validation = Rule::new("[has(self.selfSigned), has(self.vaultPki), has(self.certManager), has(self.secret)].filter(x, x).size() == 1")
+        .message("spec.tls.issuer: must have exactly one member; set selfSigned: {}, vaultPki: {role: ...}, certManager: {issuerRef: {name: ...}} or secret: {name: ...}")
 )]
 pub struct TlsIssuer {
     /// The operator's own CA.
@@ -49,6 +49,9 @@ pub struct TlsIssuer {
     /// The PKI engine of a Vault that the platform connects. The private key never leaves the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vault_pki: Option<VaultPki>,
+    /// An issuer of cert-manager that the platform allows. cert-manager makes the private key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cert_manager: Option<CertManager>,
     /// A certificate that you provide, in a Secret of type `kubernetes.io/tls`. It is checked, copied and never written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<ProvidedSecret>,
@@ -71,6 +74,56 @@ pub struct VaultPki {
 
 /// Names as Vault takes them for roles; `..`, which a path would follow upwards, is none.
 const VAULT_NAME: &str = "^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9_])?$";
+
+/// cert-manager, by a Certificate that the operator makes and owns.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CertManager {
+    /// Who signs. The platform must allow it, in the operator's settings.
+    pub issuer_ref: IssuerRef,
+}
+
+/// An issuer of cert-manager, or one that its own controller adds to cert-manager.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IssuerRef {
+    /// Its name.
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = crate::rules::object_name("spec.tls.issuer.certManager.issuerRef.name", "self"))]
+    pub name: String,
+    /// Issuer (of the service's own namespace) or `ClusterIssuer`. Default: Issuer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<IssuerKind>,
+    /// Its API group. Default: cert-manager.io.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = crate::rules::matches("spec.tls.issuer.certManager.issuerRef.group", API_GROUP, "an API group, such as cert-manager.io"))]
+    pub group: Option<String>,
+}
+
+/// Groups of custom resources have a dot.
+const API_GROUP: &str = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)+$";
+
+/// Kind of an issuer of cert-manager.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(transform = crate::schema::without_description)]
+pub enum IssuerKind {
+    /// Of the service's own namespace.
+    #[default]
+    Issuer,
+    /// Of the whole cluster.
+    ClusterIssuer,
+}
+
+impl IssuerKind {
+    /// The name in YAML.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Issuer => "Issuer",
+            Self::ClusterIssuer => "ClusterIssuer",
+        }
+    }
+}
 
 /// A Secret with a certificate and its key: `tls.crt` (the leaf, then each one's issuer), `tls.key`, and `ca.crt`
 /// with what clients should trust.

@@ -102,7 +102,7 @@ pub fn start(
     for place in states::places(namespaces) {
         tasks.spawn(services(feed(SERVICES, &place), writer.clone()));
         tasks.spawn(namespaces::namespaces(feed(NAMESPACES, &place)));
-        for kind in Kind::ALL.into_iter().filter(|k| *k != Kind::Secret) {
+        for kind in Kind::BUILT_IN.into_iter().filter(|k| *k != Kind::Secret) {
             tasks.spawn(children(feed(kind.as_str(), &place), kind));
         }
     }

@@ -8,9 +8,14 @@ use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::{Resource, core::ApiResource};
+use kube::{
+    Resource,
+    core::{ApiResource, GroupVersionKind},
+};
 use serde::Serialize;
 use serde_json::Value;
+
+use crate::Certificate;
 
 /// Everything that the operator makes for one service. A child that is `None` is pruned.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +28,8 @@ pub struct Children {
     pub ca_bundle: ConfigMap,
     /// Headers, limits and hosts, read by the workload and hot-reloaded.
     pub policy: ConfigMap,
+    /// Only with an issuer of cert-manager that the platform allows.
+    pub certificate: Option<Certificate>,
     /// Certificate and key; the values are the operator's.
     pub tls_secret: SecretPlan,
     /// The pods' address.
@@ -65,11 +72,13 @@ pub enum Kind {
     PodDisruptionBudget,
     /// autoscaling/v2
     HorizontalPodAutoscaler,
+    /// cert-manager.io/v1, which not every API server has
+    Certificate,
 }
 
 impl Kind {
-    /// Every kind that a child can have.
-    pub const ALL: [Self; 8] = [
+    /// Every kind that each API server has.
+    pub const BUILT_IN: [Self; 8] = [
         Self::ServiceAccount,
         Self::NetworkPolicy,
         Self::ConfigMap,
@@ -91,6 +100,10 @@ impl Kind {
             Self::Service => ApiResource::erase::<Service>(&()),
             Self::PodDisruptionBudget => ApiResource::erase::<PodDisruptionBudget>(&()),
             Self::HorizontalPodAutoscaler => ApiResource::erase::<HorizontalPodAutoscaler>(&()),
+            Self::Certificate => ApiResource::from_gvk_with_plural(
+                &GroupVersionKind::gvk("cert-manager.io", "v1", "Certificate"),
+                "certificates",
+            ),
         }
     }
 
@@ -105,6 +118,7 @@ impl Kind {
             Self::Service => "Service",
             Self::PodDisruptionBudget => "PodDisruptionBudget",
             Self::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
+            Self::Certificate => "Certificate",
         }
     }
 }
@@ -124,7 +138,7 @@ pub struct Child {
 #[derive(Clone, Debug, PartialEq)]
 #[expect(
     clippy::large_enum_variant,
-    reason = "one of nine children is a Secret, and the list lives for one pass"
+    reason = "one of ten children is a Secret, and the list lives for one pass"
 )]
 pub enum Body {
     /// The whole object as JSON, with apiVersion, kind and the server's defaults.
@@ -144,6 +158,7 @@ impl Children {
             network_policy,
             ca_bundle,
             policy,
+            certificate,
             tls_secret,
             service,
             pod_disruption_budget,
@@ -155,6 +170,7 @@ impl Children {
             Some(object(Kind::NetworkPolicy, &network_policy)),
             Some(object(Kind::ConfigMap, &ca_bundle)),
             Some(object(Kind::ConfigMap, &policy)),
+            certificate.map(|o| child(Kind::Certificate, &o.metadata, &o)),
             Some(secret(tls_secret)),
             Some(object(Kind::Service, &service)),
             Some(object(Kind::Deployment, &deployment)),
@@ -168,7 +184,11 @@ impl Children {
 }
 
 fn object<K: Resource<DynamicType = ()> + Serialize>(kind: Kind, object: &K) -> Child {
-    let name = object.meta().name.clone().unwrap_or_default();
+    child(kind, object.meta(), object)
+}
+
+fn child(kind: Kind, metadata: &ObjectMeta, object: &impl Serialize) -> Child {
+    let name = metadata.name.clone().unwrap_or_default();
     // These types hold only strings, numbers, lists and string-keyed maps: serialising them cannot fail.
     Child { kind, name, body: Body::Object(serde_json::to_value(object).unwrap_or_default()) }
 }

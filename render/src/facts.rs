@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::VaultConnection;
+use crate::{CertManagerSettings, VaultConnection};
 
 /// Facts that the operator observed or minted. They hold no secret: keys and values stay in the operator.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +39,8 @@ pub struct Settings {
     pub tolerated_annotations: Vec<String>,
     /// Vaults that services may use, by the name that they give.
     pub vault_connections: BTreeMap<String, VaultConnection>,
+    /// What services may use of cert-manager.
+    pub cert_manager: CertManagerSettings,
 }
 
 /// Pods chosen by labels of their namespace and of their own.
@@ -68,6 +70,7 @@ impl Default for Settings {
                 .into(),
             tolerated_annotations: Vec::new(),
             vault_connections: BTreeMap::new(),
+            cert_manager: CertManagerSettings::default(),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What the children of a `HardenedService` look like, and what its status says. Pure: no client, clock, RNG or I/O.
 
 mod ca_bundle;
+pub mod cert_manager;
+mod certificate;
 mod children;
 mod cidr;
 mod container;
@@ -30,6 +32,8 @@ mod vault_connection;
 mod volumes;
 mod workload;
 
+pub use cert_manager::{AllowedIssuer, CertManagerSettings};
+pub use certificate::{Certificate, issued_name, life};
 pub use children::{Body, Child, Children, Kind, SecretPlan};
 pub use facts::{Facts, Peer, Settings};
 pub use meta::child_name;
@@ -51,6 +55,7 @@ pub fn desired(service: &HardenedService, facts: &Facts) -> Children {
         network_policy: network_policy::network_policy(service, facts),
         ca_bundle: ca_bundle::ca_bundle(service, facts),
         policy: policy::policy(service, facts),
+        certificate: certificate::certificate(service, facts),
         tls_secret: tls_secret::tls_secret(service),
         deployment: deployment::deployment(service, facts),
         service: service::service(service),

@@ -130,9 +130,11 @@ fn subsystems(service: &HardenedService, applied: &Applied, facts: &Facts) -> Ve
         None,
     )
     .or_else(|| workload::problem(applied.deployment.as_ref()));
+    // Why there is no Certificate is why there is no certificate.
+    let certificate = of(&[Kind::Certificate], None);
     let mut tls = state(
         ConditionType::TLSReady,
-        of(&[Kind::Secret], applied.tls_problem.as_ref()),
+        certificate.or_else(|| of(&[Kind::Secret], applied.tls_problem.as_ref())),
         "the certificate is valid and mounted",
     );
     if let (true, Some(warning)) = (tls.ok, &applied.tls_warning) {

@@ -151,7 +151,7 @@ impl Service {
     pub async fn children(&self) -> Result<Vec<(Kind, Value)>> {
         let params = ListParams::default().labels(&format!("{SERVICE_LABEL}={}", self.name));
         let mut found = Vec::new();
-        for kind in Kind::ALL {
+        for kind in Kind::BUILT_IN {
             for object in self.children_api(kind).list(&params).await? {
                 found.push((kind, serde_json::to_value(object)?));
             }

@@ -43,7 +43,7 @@ pub struct Watches {
 impl Watches {
     /// In all namespaces, or in the listed ones.
     pub fn new(namespaces: &[String]) -> Self {
-        let kinds = Kind::ALL.into_iter().filter(|k| *k != Kind::Secret).map(Kind::as_str);
+        let kinds = Kind::BUILT_IN.into_iter().filter(|k| *k != Kind::Secret).map(Kind::as_str);
         let whats: Vec<_> = kinds.chain([SERVICES, NAMESPACES]).collect();
         let mut states = BTreeMap::from([(Scope { what: DEFINITION, namespace: None }, State::Waiting)]);
         for namespace in places(namespaces) {
