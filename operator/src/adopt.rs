@@ -25,8 +25,8 @@ pub enum Foreign {
     Unlisted,
     /// It has a controller, named here: it is never taken over.
     Controlled(String),
-    /// Secrets are never taken over.
-    Secret,
+    /// Of this kind nothing is ever taken over.
+    Never,
 }
 
 /// What an adoption would change, asked once for each version of the object and of the child.
@@ -42,8 +42,9 @@ pub fn listed(service: &HardenedService, kind: Kind, metadata: &ObjectMeta) -> R
     if let Some(controller) = controller {
         return Err(Foreign::Controlled(format!("{} {}", controller.kind, controller.name)));
     }
-    if kind == Kind::Secret {
-        return Err(Foreign::Secret);
+    // With a Certificate came the Secret that cert-manager writes for it.
+    if matches!(kind, Kind::Secret | Kind::Certificate) {
+        return Err(Foreign::Never);
     }
     let mut entries = service.spec.adopt.iter().filter(|entry| entry.kind.as_str() == kind.as_str());
     match entries.find(|entry| Some(&entry.name) == metadata.name.as_ref()) {
@@ -73,7 +74,7 @@ impl Writer<'_> {
                  {}: look at it, then correct the entry, delete the object or rename it",
                 live.uid().unwrap_or_default()
             ),
-            Foreign::Secret => format!(
+            Foreign::Never => format!(
                 "{kind} {name} already exists and belongs to somebody else; delete or rename it, or rename HardenedService {service}"
             ),
             Foreign::Unlisted => format!(

@@ -74,6 +74,12 @@ pub async fn apply(
             _ if let Some(problem) = blind(pass, child.kind) => {
                 Writer { pass, child: &child }.failed(None, problem)
             }
+            Body::Object(_)
+                if child.kind == Kind::Certificate
+                    && let Some(problem) = &certificate.unasked =>
+            {
+                Writer { pass, child: &child }.failed(None, problem.clone())
+            }
             Body::Secret(plan) => secret(pass, &child, plan, certificate).await?,
             Body::Object(desired) if child.kind == Kind::Deployment => match &hold {
                 Some(why) => held(pass, &child, desired, why).await?,

@@ -37,8 +37,9 @@ fn metadata(kind: Kind, live: &Value, desired: &Value, rules: Rules<'_>) -> Valu
     let mut merged = live.as_object().cloned().unwrap_or_default();
     merged.remove("managedFields");
     merged.insert("labels".into(), union(&live["labels"], &desired["labels"], |_| true));
-    // On these kinds an annotation is an instruction to somebody else's controller (load balancers, cloud identities).
-    let strict = matches!(kind, Kind::Service | Kind::ServiceAccount);
+    // On these kinds an annotation is an instruction to somebody else's controller (load balancers, cloud identities,
+    // cert-manager).
+    let strict = matches!(kind, Kind::Service | Kind::ServiceAccount | Kind::Certificate);
     let keep = |key: &str| !strict || rules.tolerated_annotations.iter().any(|t| t == key);
     let annotations = union(&live["annotations"], &desired["annotations"], keep);
     if annotations.as_object().is_some_and(Map::is_empty) {

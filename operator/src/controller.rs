@@ -92,6 +92,7 @@ pub async fn serve(
         cache: Cache::default(),
         services: Services::new(store.clone()),
         watches: Arc::new(Watches::new(&term.args.namespaces)),
+        certificates: watch::Wanted::default(),
         crd: crate::crd::Installed::default(),
         unwritten: std::sync::Mutex::default(),
         turns: Turns::new(term.args.concurrency.into()),

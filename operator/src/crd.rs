@@ -94,6 +94,7 @@ pub async fn watch(feed: Feed) {
         // With the definition the services go.
         Change::Delete(_) => {}
         Change::Denied(refusal) => feed.set(State::Denied(refusal)),
+        Change::Absent => feed.set(State::Absent),
     });
     let upgrades = async {
         while lacks.changed().await.is_ok() {

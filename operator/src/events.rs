@@ -150,6 +150,7 @@ pub fn severity(reason: Reason) -> Severity {
             Reason::RolloutFailed
                 | Reason::CertificateExpiring
                 | Reason::VaultUnreachable
+                | Reason::CertificateNotReady
                 | Reason::ApiError
                 | Reason::InternalError
         )

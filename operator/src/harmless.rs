@@ -15,8 +15,8 @@ fn is_harmless(kind: Kind, path: &str) -> bool {
         return label != SERVICE_LABEL;
     }
     if path.starts_with("metadata.annotations") {
-        // On these two an annotation instructs a load balancer or names a cloud identity.
-        return !matches!(kind, Kind::Service | Kind::ServiceAccount);
+        // On these an annotation instructs a load balancer or cert-manager, or names a cloud identity.
+        return !matches!(kind, Kind::Service | Kind::ServiceAccount | Kind::Certificate);
     }
     match kind {
         Kind::Deployment => of_deployment(path),
@@ -25,7 +25,12 @@ fn is_harmless(kind: Kind, path: &str) -> bool {
             matches!(path, "spec.minReplicas" | "spec.maxReplicas")
                 || path == "spec.metrics[0].resource.target.averageUtilization"
         }
-        Kind::ServiceAccount | Kind::NetworkPolicy | Kind::ConfigMap | Kind::Secret | Kind::Service => false,
+        Kind::ServiceAccount
+        | Kind::NetworkPolicy
+        | Kind::ConfigMap
+        | Kind::Secret
+        | Kind::Service
+        | Kind::Certificate => false,
     }
 }
 

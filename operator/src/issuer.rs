@@ -1,5 +1,6 @@
 //! Who issues the certificate of a service: one file for each issuer, behind one enum. It writes nothing.
 
+mod cert_manager;
 mod kept;
 mod renewal;
 mod secret;
@@ -8,7 +9,7 @@ mod vault_pki;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crds::{HardenedService, TlsStatus, VaultPki};
+use crds::{HardenedService, IssuerRef, TlsStatus, VaultPki};
 use k8s_openapi::{ByteString, api::core::v1::Secret, jiff::Timestamp};
 use render::{Facts, Problem};
 use secrecy::{ExposeSecret, SecretString};
@@ -46,6 +47,8 @@ pub enum Issuer<'a> {
     SelfSigned,
     /// A Vault of the platform's.
     VaultPki(&'a VaultPki),
+    /// An issuer of cert-manager.
+    CertManager(&'a IssuerRef),
     /// A Secret of this name, which somebody else writes.
     Secret(&'a str),
 }
@@ -68,6 +71,8 @@ pub struct Certificate {
     pub problem: Option<Problem>,
     /// What somebody should know although it is true.
     pub warning: Option<Problem>,
+    /// What keeps apply from asking cert-manager for one.
+    pub unasked: Option<Problem>,
 }
 
 /// What apply does with the TLS Secret.
@@ -102,7 +107,10 @@ impl<'a> Issuer<'a> {
     pub fn of(service: &'a HardenedService) -> Self {
         let issuer = service.spec.tls.as_ref().and_then(|tls| tls.issuer.as_ref());
         let vault = issuer.and_then(|issuer| issuer.vault_pki.as_ref()).map(Self::VaultPki);
-        vault.or_else(|| render::provided_certificate(service).map(Self::Secret)).unwrap_or(Self::SelfSigned)
+        vault
+            .or_else(|| render::cert_manager::issuer_ref(service).map(Self::CertManager))
+            .or_else(|| render::provided_certificate(service).map(Self::Secret))
+            .unwrap_or(Self::SelfSigned)
     }
 
     /// Decides about the certificate.
@@ -116,7 +124,8 @@ impl<'a> Issuer<'a> {
         let certificate = match self {
             Self::SelfSigned => self_signed::certificate(case).await,
             Self::VaultPki(spec) => vault_pki::Source { case, spec }.certificate().await,
-            Self::Secret(name) => secret::Source { case, name }.certificate().await,
+            Self::CertManager(reference) => cert_manager::Source { case, reference }.certificate().await,
+            Self::Secret(name) => secret::Source { case, name, issued: None }.certificate().await,
         };
         match certificate {
             // An issuer asks the API server for nothing but Secrets.
@@ -135,12 +144,13 @@ impl<'a> Issuer<'a> {
             expected: Digest::default(),
             ca_bundle: match self {
                 Self::SelfSigned => case.keys.bundle.clone(),
-                Self::VaultPki(_) | Self::Secret(_) => kept::published_bundle(case),
+                Self::VaultPki(_) | Self::CertManager(_) | Self::Secret(_) => kept::published_bundle(case),
             },
             again: None,
             status: case.service.status.as_ref().and_then(|status| status.tls.clone()),
             problem: Some(refusal.problem()),
             warning: None,
+            unasked: Some(refusal.problem()),
         }
     }
 }

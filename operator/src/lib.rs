@@ -76,6 +76,7 @@ pub struct Context {
     cache: cache::Cache,
     services: services::Services,
     watches: Arc<watch::Watches>,
+    certificates: watch::Wanted,
     crd: crd::Installed,
     /// Statuses that were not written, as they were told elsewhere.
     unwritten: Mutex<HashMap<cache::Key, compare::Digest>>,
@@ -98,6 +99,7 @@ impl Context {
         self.unwritten().remove(key);
         self.backoff.clear(key);
         self.asked.clear(key);
+        self.certificates.set(key, false);
     }
 
     fn unwritten(&self) -> MutexGuard<'_, HashMap<cache::Key, compare::Digest>> {

@@ -17,7 +17,7 @@ use crate::{
     key_of, mint, observe,
     report::{self, Written},
     rotation,
-    watch::NAMESPACES,
+    watch::{self, NAMESPACES},
 };
 
 /// A full look without an event, in case one was lost. It costs no request.
@@ -64,7 +64,7 @@ pub async fn reconcile(service: &HardenedService, ctx: &Context) -> Result<Next,
         let written = report::report_blocked(ctx, service, problem, now).await?;
         return Ok(again(Next::After(until_resumed(service, now)), &written));
     }
-    if namespace.secrets == Secrets::Unknown {
+    if namespace.secrets == Secrets::Unknown || !watch::are_seen(ctx, service, &key) {
         return Ok(Next::Change);
     }
     let observed = observe::observe(ctx, service, &key);

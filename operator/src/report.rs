@@ -129,6 +129,7 @@ async fn announce(
         Reason::CertificateExpiring,
         Reason::VaultUnreachable,
         Reason::VaultRefused,
+        Reason::CertificateNotReady,
     ];
     let of_others = of_others.map(Reason::as_str);
     let told = |now: &Condition| ready.as_ref().is_some_and(|ready| ready.message == now.message);

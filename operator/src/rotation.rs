@@ -51,6 +51,8 @@ pub async fn keep(ctx: Arc<Context>, queue: Queue, overlap: Duration) {
             Change::Denied(refusal) => {
                 tracing::error!(%refusal, "the CA's Secret is not followed; trying again");
             }
+            // Every API server has Secrets.
+            Change::Absent => {}
         }
         changed.notify_one();
     });

@@ -1,6 +1,7 @@
 //! Watches that feed the cache and the queue: services, namespaces, every kind of child by our label, the metadata of
-//! Secrets in each onboarded namespace, and our `CustomResourceDefinition`.
+//! Secrets in each onboarded namespace, our `CustomResourceDefinition`, and cert-manager's Certificates where they are used.
 
+mod certificates;
 mod follow;
 mod namespaces;
 mod states;
@@ -26,6 +27,7 @@ use tokio::task::JoinSet;
 
 use crate::{Context, cache::Key, crd, key_of, services::version};
 
+pub use certificates::{Wanted, are_seen};
 pub use follow::{Change, follow};
 pub use states::{DEFINITION, NAMESPACES, SERVICES, Scope, State, Watches};
 
@@ -56,26 +58,27 @@ pub struct Feed {
     pub scope: Scope,
 }
 
-impl Scope {
-    /// Whether objects of this namespace are watched.
-    pub fn covers(&self, namespace: &str) -> bool {
-        self.namespace.as_deref().is_none_or(|own| own == namespace)
-    }
-}
-
 impl Feed {
     /// Notes how far the watch is. Services wait for what was refused: they are looked at when it is, and when it is
     /// not any more.
     pub fn set(&self, state: State) {
         let Some(before) = self.ctx.watches.set(&self.scope, &state) else { return };
+        let what = self.scope.what;
         match (state, before) {
             (State::Denied(refusal), _) => tracing::error!(%refusal, "watch refused; trying again"),
+            (State::Absent, _) => tracing::warn!(what, "the API server does not have it; looking again"),
             (_, State::Denied(refusal)) => tracing::info!(%refusal, "watch allowed again"),
-            _ => return,
+            (_, State::Absent) => tracing::info!(what, "the API server has it now"),
+            _ if what != Kind::Certificate.as_str() => return,
+            _ => {}
         }
         let denied = self.ctx.watches.denied().len();
         self.ctx.metrics.watches_denied.set(i64::try_from(denied).unwrap_or(i64::MAX));
-        self.queue.push(self.ctx.services.within(self.scope.namespace.as_deref()));
+        self.queue.push(if what == Kind::Certificate.as_str() {
+            self.ctx.certificates.within(&self.scope)
+        } else {
+            self.ctx.services.within(self.scope.namespace.as_deref())
+        });
     }
 }
 
@@ -103,7 +106,12 @@ pub fn start(
         tasks.spawn(services(feed(SERVICES, &place), writer.clone()));
         tasks.spawn(namespaces::namespaces(feed(NAMESPACES, &place)));
         for kind in Kind::BUILT_IN.into_iter().filter(|k| *k != Kind::Secret) {
-            tasks.spawn(children(feed(kind.as_str(), &place), kind));
+            let feed = feed(kind.as_str(), &place);
+            tasks.spawn(async move { children(&feed, kind).await });
+        }
+        // Without an issuer in the settings there is no right to see them either.
+        if !ctx.settings.cert_manager.issuers.is_empty() {
+            tasks.spawn(certificates::certificates(feed(Kind::Certificate.as_str(), &place)));
         }
     }
     tasks
@@ -165,6 +173,7 @@ fn take(feed: &Feed, writer: &mut Writer<Guarded>, change: Change<Guarded>) {
             feed.ctx.forget(&key);
         }
         Change::Denied(refusal) => feed.set(State::Denied(refusal)),
+        Change::Absent => feed.set(State::Absent),
     }
 }
 
@@ -184,7 +193,7 @@ fn forget_status_fields(service: &mut Guarded) {
 }
 
 /// Watches one kind of child.
-async fn children(feed: Feed, kind: Kind) {
+async fn children(feed: &Feed, kind: Kind) {
     let (client, resource) = (feed.ctx.client.clone(), kind.api_resource());
     let api: Api<DynamicObject> = match &feed.scope.namespace {
         Some(namespace) => Api::namespaced_with(client, namespace, &resource),
@@ -203,6 +212,11 @@ async fn children(feed: Feed, kind: Kind) {
             Change::Denied(refusal) => {
                 feed.set(State::Denied(refusal));
                 BTreeSet::new()
+            }
+            Change::Absent => {
+                let touched = cache.replace(kind, feed.scope.namespace.as_deref(), Vec::new());
+                feed.set(State::Absent);
+                touched
             }
         };
         feed.queue.push(touched);

@@ -4,7 +4,7 @@
 use crds::{HardenedService, IssuerKind, IssuerRef};
 use serde::{Deserialize, Serialize};
 
-use crate::{Facts, hosts};
+use crate::{Facts, Settings, hosts};
 
 /// Group of cert-manager's own issuers.
 const GROUP: &str = "cert-manager.io";
@@ -49,15 +49,14 @@ pub fn named(issuer: &IssuerRef) -> (IssuerKind, &str, &str) {
 }
 
 /// The platform's word for the issuer that the spec names.
-pub fn allowed<'a>(service: &HardenedService, facts: &'a Facts) -> Option<&'a AllowedIssuer> {
+pub fn allowed<'a>(service: &HardenedService, settings: &'a Settings) -> Option<&'a AllowedIssuer> {
     let wanted = named(issuer_ref(service)?);
-    let mut issuers = facts.settings.cert_manager.issuers.iter();
-    issuers.find(|issuer| (issuer.kind, &*issuer.name, &*issuer.group) == wanted)
+    settings.cert_manager.issuers.iter().find(|issuer| (issuer.kind, &*issuer.name, &*issuer.group) == wanted)
 }
 
 /// The names that the issuer is asked for.
 pub fn names(service: &HardenedService, facts: &Facts) -> Vec<String> {
-    match allowed(service, facts) {
+    match allowed(service, &facts.settings) {
         Some(issuer) if issuer.host_names_only => hosts::client_names(service, facts),
         _ => hosts::certificate_names(service, facts),
     }

@@ -68,7 +68,7 @@ struct Issuer {
 
 /// Only with an issuer of cert-manager that the platform allows.
 pub fn certificate(service: &HardenedService, facts: &Facts) -> Option<Certificate> {
-    let issuer = cert_manager::allowed(service, facts)?;
+    let issuer = cert_manager::allowed(service, &facts.settings)?;
     let private_key = private_key(service);
     let mut usages = vec!["digital signature", "server auth"];
     if private_key.algorithm == KeyAlgorithm::RSA {
@@ -81,9 +81,7 @@ pub fn certificate(service: &HardenedService, facts: &Facts) -> Option<Certifica
         spec: Spec {
             secret_name: issued_name(service),
             // Without it the operator neither sees the Secret nor reads it.
-            secret_template: SecretTemplate {
-                labels: BTreeMap::from([(SERVICE_LABEL, service.name_any())]),
-            },
+            secret_template: SecretTemplate { labels: BTreeMap::from([(SERVICE_LABEL, service.name_any())]) },
             dns_names: cert_manager::names(service, facts),
             duration: life(service),
             renew_before: service.spec.tls.as_ref().and_then(|tls| tls.renew_before),
@@ -91,11 +89,7 @@ pub fn certificate(service: &HardenedService, facts: &Facts) -> Option<Certifica
             usages,
             // Its requests hold no key, but one for each renewal would stay for ever.
             revision_history_limit: 1,
-            issuer_ref: Issuer {
-                kind: issuer.kind,
-                name: issuer.name.clone(),
-                group: issuer.group.clone(),
-            },
+            issuer_ref: Issuer { kind: issuer.kind, name: issuer.name.clone(), group: issuer.group.clone() },
         },
     })
 }

@@ -84,7 +84,12 @@ async fn fifty_services_cost_nothing_while_nothing_changes_and_a_killed_operator
     }
     let lists = seen.clone().verb("list").count();
     // Services, namespaces, the definition; each kind of child, but Secrets by namespace.
-    assert_eq!(lists, 3 + Kind::BUILT_IN.len() - 1 + NAMESPACES, "one list for each watch: {}", seen.verb("list"));
+    assert_eq!(
+        lists,
+        3 + Kind::BUILT_IN.len() - 1 + NAMESPACES,
+        "one list for each watch: {}",
+        seen.verb("list")
+    );
     assert_eq!(generations(&services).await?, before, "the restart changed children");
     Ok(())
 }

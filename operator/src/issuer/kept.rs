@@ -45,6 +45,7 @@ pub fn keep(case: &Case<'_>, found: TlsSecret, problem: Problem, again: Option<T
         status: case.service.status.as_ref().and_then(|status| status.tls.clone()),
         problem: Some(problem),
         warning: None,
+        unasked: None,
     };
     match &certificate.found {
         TlsSecret::Known(SecretNote { version, leaf: Some(_), ca_bundle, .. }) => {

@@ -5,13 +5,10 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use crate::pki::{IssueReason, Leaf};
 
-/// Life of a certificate when the spec does not say: 90 days.
-const DEFAULT_LIFE: SignedDuration = SignedDuration::from_hours(2160);
-
 /// The life that is asked for.
 pub fn life(service: &HardenedService) -> SignedDuration {
-    let duration = service.spec.tls.as_ref().and_then(|t| t.duration);
-    duration.and_then(|d| SignedDuration::try_from(d.get()).ok()).unwrap_or(DEFAULT_LIFE)
+    // The schema has 19800h at most.
+    SignedDuration::try_from(render::life(service).get()).unwrap_or(SignedDuration::MAX)
 }
 
 /// The spec's key, its defaults left to pki.

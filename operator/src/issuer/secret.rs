@@ -1,8 +1,9 @@
-//! A Secret of somebody else as issuer: check what is in it and copy it into the TLS Secret. It is never written.
+//! A Secret of somebody else, a user or cert-manager, as issuer: check what is in it and copy it into the TLS Secret. It is
+//! never written.
 
 mod words;
 
-use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
 use kube::{Api, ResourceExt};
 use render::Kind;
 use serde_json::json;
@@ -24,6 +25,18 @@ type Version = (Option<String>, Option<String>);
 pub struct Source<'a> {
     pub case: &'a Case<'a>,
     pub name: &'a str,
+    /// When cert-manager writes it for the Certificate of the service, and not a user.
+    pub issued: Option<&'a Issued>,
+}
+
+/// What is known of the Secret that cert-manager writes.
+pub struct Issued {
+    /// The issuer as status shows it.
+    pub issuer: String,
+    /// The annotations that cert-manager gives to it.
+    pub annotations: [(&'static str, String); 4],
+    /// When cert-manager will renew it.
+    pub renew_at: Option<Timestamp>,
 }
 
 impl Source<'_> {
@@ -35,6 +48,9 @@ impl Source<'_> {
         };
         if self.name == kept::child(self.case) || is_ours(&meta.metadata, self.case.service) {
             return kept::stay(self.case, self.own_copy(), None).await;
+        }
+        if !self.is_issued(&meta.metadata) {
+            return kept::stay(self.case, self.not_issued(), None).await;
         }
         let wanted = self.wanted();
         let asked = digest(&json!([wanted.client_names, wanted.own_names, wanted.allowed_hosts]));
@@ -70,7 +86,8 @@ impl Source<'_> {
         let (ctx, key) = (self.case.ctx, self.case.key);
         let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &key.namespace);
         let secret = api.get_opt(self.name).await?;
-        let Some(secret) = secret.filter(|s| s.labels().get(crds::SERVICE_LABEL) == Some(&key.name)) else {
+        let labelled = |s: &Secret| s.labels().get(crds::SERVICE_LABEL) == Some(&key.name);
+        let Some(secret) = secret.filter(|s| labelled(s) && self.is_issued(&s.metadata)) else {
             return kept::stay(self.case, self.not_allowed(), None).await;
         };
         let version = (secret.uid(), secret.resource_version());
@@ -127,10 +144,22 @@ impl Source<'_> {
             expected,
             ca_bundle,
             again: until,
-            status: Some(kept::status(leaf, None, format!("secret/{}", self.name))),
+            status: Some(match self.issued {
+                None => kept::status(leaf, None, format!("secret/{}", self.name)),
+                Some(issued) => kept::status(leaf, issued.renew_at, issued.issuer.clone()),
+            }),
             problem: None,
             warning: self.warning(leaf),
+            unasked: None,
         }
+    }
+
+    /// A slip, such as a Secret of the same name that a user labelled, or one that another issuer's certificate is still in.
+    /// Who may write Secrets can write annotations too.
+    fn is_issued(&self, metadata: &ObjectMeta) -> bool {
+        let annotations = metadata.annotations.as_ref();
+        let has = |(key, value): &(&str, String)| annotations.and_then(|all| all.get(*key)) == Some(value);
+        self.issued.is_none_or(|issued| issued.annotations.iter().all(has))
     }
 
     fn wanted(&self) -> Wanted {

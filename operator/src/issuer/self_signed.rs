@@ -47,6 +47,7 @@ pub async fn certificate(case: &Case<'_>) -> Result<Certificate, Error> {
         status: Some(status(case, ca, &leaf)),
         problem: None,
         warning: None,
+        unasked: None,
     })
 }
 
@@ -78,6 +79,7 @@ fn stay(case: &Case<'_>, why: &str) -> Certificate {
         status: case.service.status.as_ref().and_then(|status| status.tls.clone()),
         problem: Some(problem),
         warning: None,
+        unasked: None,
     }
 }
 

@@ -189,6 +189,7 @@ impl Source<'_> {
             status: Some(kept::status(leaf, Some(renew_at), self.issuer())),
             problem: None,
             warning: None,
+            unasked: None,
         }
     }
 

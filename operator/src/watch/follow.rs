@@ -29,6 +29,8 @@ pub enum Change<K> {
     Delete(K),
     /// Nothing, until the right comes back; then comes a list.
     Denied(Refusal),
+    /// Nothing, until the API server has the kind; then comes a list.
+    Absent,
 }
 
 /// Hands on what a watch shows. kube's watcher tries a refused watch again by itself, but does not tell when it is open:
@@ -45,7 +47,7 @@ pub async fn follow<K>(
     let (mut pause, mut doubtful) = (first, false);
     loop {
         let mut listed = false;
-        let refusal = until_refused(&api, &config, scope, doubtful, |change| {
+        let end = until_ended(&api, &config, scope, doubtful, |change| {
             listed = true;
             take(change);
         })
@@ -53,20 +55,31 @@ pub async fn follow<K>(
         if listed {
             pause = first;
         }
-        doubtful = refusal.verb == "watch";
-        take(Change::Denied(refusal));
+        doubtful = matches!(&end, End::Denied(refusal) if refusal.verb == "watch");
+        take(match end {
+            End::Denied(refusal) => Change::Denied(refusal),
+            End::Absent => Change::Absent,
+        });
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(longest);
     }
 }
 
-async fn until_refused<K>(
+/// Why a watch shows nothing any more.
+enum End {
+    /// The API server refuses it.
+    Denied(Refusal),
+    /// The API server does not have the kind, or not any more.
+    Absent,
+}
+
+async fn until_ended<K>(
     api: &Api<K>,
     config: &watcher::Config,
     scope: &Scope,
     doubtful: bool,
     mut take: impl FnMut(Change<K>) + Send,
-) -> Refusal
+) -> End
 where
     K: Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
@@ -76,8 +89,8 @@ where
     while let Some(event) = events.next().await {
         match event {
             Err(error) => {
-                if let Some(refusal) = refusal(&error, scope) {
-                    return refusal;
+                if let Some(end) = end(&error, scope) {
+                    return end;
                 }
                 tracing::warn!(%error, what = scope.what, "watch");
             }
@@ -87,9 +100,9 @@ where
                 // A list that succeeds says nothing about the watch, which is opened after it.
                 if doubtful
                     && let Ok(Some(Err(error))) = tokio::time::timeout(PROOF, events.as_mut().peek()).await
-                    && let Some(refusal) = refusal(error, scope)
+                    && let Some(end) = end(error, scope)
                 {
-                    return refusal;
+                    return end;
                 }
                 take(Change::Listed(std::mem::take(&mut list)));
             }
@@ -102,18 +115,21 @@ where
 }
 
 /// A proxy before the API server may refuse in words of its own.
-fn refusal(error: &watcher::Error, scope: &Scope) -> Option<Refusal> {
+fn end(error: &watcher::Error, scope: &Scope) -> Option<End> {
     use watcher::Error as E;
     let (verb, status) = match error {
         E::InitialListFailed(kube::Error::Api(status)) => ("list", status),
         E::WatchStartFailed(kube::Error::Api(status)) | E::WatchError(status) => ("watch", status),
         _ => return None,
     };
+    if status.is_not_found() {
+        return Some(End::Absent);
+    }
     status.is_forbidden().then(|| {
-        Refusal::of(status).unwrap_or_else(|| Refusal {
+        End::Denied(Refusal::of(status).unwrap_or_else(|| Refusal {
             verb: verb.into(),
             resource: scope.what.into(),
             namespace: scope.namespace.clone(),
-        })
+        }))
     })
 }

@@ -43,6 +43,7 @@ pub async fn namespaces(feed: Feed) {
         Change::Apply(namespace) => seen(&feed, &secrets, &namespace),
         Change::Delete(namespace) => gone(&feed, &secrets, &namespace.name_any()),
         Change::Denied(refusal) => feed.set(State::Denied(refusal)),
+        Change::Absent => feed.set(State::Absent),
     })
     .await;
 }
@@ -113,6 +114,8 @@ async fn secrets(ctx: Arc<Context>, queue: Queue, namespace: String) {
                 tracing::debug!(%refusal, "watch refused");
                 touched.extend(set(Secrets::Denied(refusal)));
             }
+            // Every API server has them.
+            Change::Absent => {}
         }
         queue.push(touched);
     })

@@ -23,6 +23,13 @@ pub struct Scope {
     pub namespace: Option<String>,
 }
 
+impl Scope {
+    /// Whether objects of this namespace are watched.
+    pub fn covers(&self, namespace: &str) -> bool {
+        self.namespace.as_deref().is_none_or(|own| own == namespace)
+    }
+}
+
 /// How far a watch is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
@@ -32,9 +39,12 @@ pub enum State {
     Listed,
     /// The API server refuses the list or the watch.
     Denied(Refusal),
+    /// The API server does not have the kind.
+    Absent,
 }
 
-/// Every watch but those of Secrets, which come and go with their namespaces.
+/// Every watch but those of Secrets, which come and go with their namespaces. That of Certificates stands here as long
+/// as some service needs it.
 pub struct Watches {
     states: watch::Sender<BTreeMap<Scope, State>>,
     relists: watch::Sender<()>,
@@ -54,14 +64,30 @@ impl Watches {
         Self { states: watch::Sender::new(states), relists: watch::Sender::new(()) }
     }
 
-    /// Notes how far a watch is; gives what it was before, if that was something else.
+    /// Notes how far a watch is; gives what it was before, if that was something else. One that is new was waiting.
     pub fn set(&self, scope: &Scope, state: &State) -> Option<State> {
         let mut before = None;
         self.states.send_if_modified(|states| {
-            before = states.insert(scope.clone(), state.clone()).filter(|before| before != state);
+            let known = states.insert(scope.clone(), state.clone()).unwrap_or(State::Waiting);
+            before = Some(known).filter(|before| before != state);
             before.is_some()
         });
         before
+    }
+
+    /// The watch has ended.
+    pub fn end(&self, scope: &Scope) {
+        self.states.send_modify(|states| {
+            states.remove(scope);
+        });
+    }
+
+    /// How far the watch of a kind in a namespace is; nothing when there is none.
+    pub fn state(&self, what: &str, namespace: &str) -> Option<State> {
+        let states = self.states.borrow();
+        let mut states = states.iter();
+        let found = states.find(|(scope, _)| scope.what == what && scope.covers(namespace));
+        found.map(|(_, state)| state.clone())
     }
 
     /// The watches whose list is still missing.
@@ -88,9 +114,7 @@ impl Watches {
     /// Why objects of a kind are not seen in a namespace.
     pub fn refusal(&self, what: &str, namespace: &str) -> Option<Refusal> {
         let states = self.states.borrow();
-        let concerned = states.iter().filter(|(scope, _)| {
-            scope.what == what && scope.namespace.as_deref().is_none_or(|own| own == namespace)
-        });
+        let concerned = states.iter().filter(|(scope, _)| scope.what == what && scope.covers(namespace));
         concerned.map(|(_, state)| state).find_map(refusal).cloned()
     }
 
@@ -125,7 +149,7 @@ pub fn places(namespaces: &[String]) -> Vec<Option<String>> {
 fn refusal(state: &State) -> Option<&Refusal> {
     match state {
         State::Denied(refusal) => Some(refusal),
-        State::Waiting | State::Listed => None,
+        State::Waiting | State::Listed | State::Absent => None,
     }
 }
 

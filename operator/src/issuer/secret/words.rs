@@ -12,7 +12,33 @@ const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 impl Source<'_> {
     pub fn not_allowed(&self) -> Problem {
-        observe::not_allowed(PROVIDED_CERTIFICATE, self.name, self.case.key)
+        match self.issued {
+            None => observe::not_allowed(PROVIDED_CERTIFICATE, self.name, self.case.key),
+            Some(_) => self.not_issued(),
+        }
+    }
+
+    /// cert-manager brings it, or brings it back.
+    pub fn not_issued(&self) -> Problem {
+        Problem {
+            reason: Reason::CertificateNotReady,
+            message: format!(
+                "{}: cert-manager has not written Secret {} for Certificate {} and this issuer yet; wait, and if it lasts look \
+                 at: kubectl -n {} describe certificate {}",
+                self.field(),
+                self.name,
+                self.name,
+                self.case.key.namespace,
+                self.name
+            ),
+        }
+    }
+
+    fn field(&self) -> &'static str {
+        match self.issued {
+            None => PROVIDED_CERTIFICATE,
+            Some(_) => "spec.tls.issuer.certManager",
+        }
     }
 
     pub fn own_copy(&self) -> Problem {
@@ -20,17 +46,22 @@ impl Source<'_> {
             reason: Reason::SecretNotAllowed,
             message: format!(
                 "{}: Secret {} is the operator's own copy; provide the certificate in a Secret of another name",
-                PROVIDED_CERTIFICATE, self.name
+                self.field(),
+                self.name
             ),
         }
     }
 
     pub fn invalid(&self, failures: &str) -> Problem {
-        let message = format!("{}: Secret {}: {failures}", PROVIDED_CERTIFICATE, self.name);
+        let message = format!("{}: Secret {}: {failures}", self.field(), self.name);
         Problem { reason: Reason::CertificateInvalid, message }
     }
 
+    /// When cert-manager renews is its own affair, and that it cannot it says itself.
     pub fn warning(&self, leaf: &Leaf) -> Option<Problem> {
+        if self.issued.is_some() {
+            return None;
+        }
         let left = leaf.not_after.duration_since(self.case.now);
         (left < SOON.min(third(leaf))).then(|| Problem {
             reason: Reason::CertificateExpiring,
