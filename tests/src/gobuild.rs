@@ -58,6 +58,16 @@ pub fn ensure(module: &Module) -> Result<PathBuf> {
     })
 }
 
+/// Where Go keeps the sources of a module that another one needs; it fetches them when they are not there.
+pub fn sources_of(module: &Path, path: &str) -> Result<PathBuf> {
+    let mut command = Command::new("go");
+    command.args(["mod", "download", "-json", path]).current_dir(module);
+    let output = command.env("GOTOOLCHAIN", "local").env("GOWORK", "off").output().context("start go")?;
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).context("read what go printed")?;
+    let folder = answer["Dir"].as_str().with_context(|| format!("go has no sources of {path}: {answer}"))?;
+    Ok(folder.into())
+}
+
 /// Fills a folder of the cache exactly once, also when several processes ask for it at the same time: one works
 /// in a folder beside it and renames it when it is whole.
 pub fn once(target: &Path, name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {

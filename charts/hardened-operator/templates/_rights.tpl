@@ -26,6 +26,11 @@
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
   verbs: [list, watch]
+{{- if (.Values.settings.certManager).issuers }}
+- apiGroups: [cert-manager.io]
+  resources: [certificates]
+  verbs: [list, watch]
+{{- end }}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]

@@ -15,7 +15,7 @@ pub fn trouble(certificate: &DynamicObject) -> Option<String> {
     let current = |c: &&Value| c["observedGeneration"].as_i64() == certificate.metadata.generation;
     let is_ready = is(ready.filter(current), "True");
     // It stands there until an attempt succeeds.
-    let failed = is(issuing, "False");
+    let failed = is(issuing, "False") && issuing.is_some_and(|c| c["reason"] != "Issued");
     if is_ready && !failed {
         return None;
     }
