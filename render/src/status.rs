@@ -130,8 +130,8 @@ fn subsystems(service: &HardenedService, applied: &Applied, facts: &Facts) -> Ve
         None,
     )
     .or_else(|| workload::problem(applied.deployment.as_ref()));
-    // Why there is no Certificate is why there is no certificate.
-    let certificate = of(&[Kind::Certificate], None);
+    // Why there is no Certificate is why there is no certificate, unless the one in use is as good as before.
+    let certificate = of(&[Kind::Certificate], None).filter(|p| applied.tls_warning.as_ref() != Some(p));
     let mut tls = state(
         ConditionType::TLSReady,
         certificate.or_else(|| of(&[Kind::Secret], applied.tls_problem.as_ref())),

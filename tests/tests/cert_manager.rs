@@ -135,8 +135,9 @@ async fn another_issuer_takes_over_when_it_has_a_pair_and_the_certificate_goes_w
     scene.stop_controllers();
     let back = json!({"spec": {"tls": {"issuer": {"certManager": {"issuerRef": {"name": ISSUER}}, "selfSigned": null}}}});
     service.patch(&back).await?;
-    let waiting = service.until_reason("CertificateNotReady").await?;
-    assert!(tls(&waiting).2.contains("cert-manager has not looked at it yet"), "{}", tls(&waiting).2);
+    let unseen = |service: &HardenedService| tls(service).2.contains("cert-manager has not looked at it yet");
+    let waiting = service.until("the wait to be told", unseen).await?;
+    assert_eq!((&*tls(&waiting).0, &*tls(&waiting).1), ("False", "CertificateNotReady"));
     rest(&scene.audit, &scene.namespace.name).await?;
     assert_eq!(Pair::of(&scene.secret().await?)?, kept, "the pair in use stays");
     scene.start_controllers()?;

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use kube::api::{DeleteParams, PostParams};
 use render::Kind;
 use serde_json::{Value, json};
+use testbed::audit::Request;
 use testbed::cert_manager::{ISSUED, ISSUER, Scene};
 use testbed::certificate::Pair;
 use testbed::fixture::{OPERATOR, condition, rest};
@@ -28,8 +29,7 @@ async fn definitions_that_are_missing_are_named_and_picked_up_within_a_minute_an
     let mark = scene.audit.mark().await?;
     let operator = Operator::start_with(&scene.cluster, scene.options()).await?;
     rest(&scene.audit, "").await?;
-    let concerning =
-        |r: &testbed::audit::Request| r.group == "cert-manager.io" || r.uri.contains("cert-manager");
+    let concerning = |r: &Request| r.uri.starts_with("/apis/cert-manager.io");
     let early = scene.audit.since(mark).await?.by(OPERATOR).only(concerning);
     assert_eq!(early.count(), 0, "asked although no service needs it: {early}");
 
@@ -100,7 +100,7 @@ async fn somebody_elses_certificate_of_that_name_is_left_alone_and_told() -> Res
     let theirs = json!({
         "apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": {"name": ISSUED},
         "spec": {
-            "secretName": ISSUED, "dnsNames": ["shop.example.com"], "issuerRef": {"name": ISSUER},
+            "secretName": ISSUED, "dnsNames": ["shop.example.com"], "issuerRef": {"name": ISSUER, "kind": "Issuer", "group": "cert-manager.io"},
             // As if it were the service's.
             "secretTemplate": {"labels": {crds::SERVICE_LABEL: "shop"}},
         },
@@ -113,6 +113,7 @@ async fn somebody_elses_certificate_of_that_name_is_left_alone_and_told() -> Res
         })
         .await?;
     let _operator = Operator::start_with(&scene.cluster, scene.options()).await?;
+    let mark = scene.audit.mark().await?;
     let service = scene.service(&issuer()).await?;
     let refused = service.until_reason("NameConflict").await?;
     let message = tls(&refused).2;
@@ -125,7 +126,10 @@ async fn somebody_elses_certificate_of_that_name_is_left_alone_and_told() -> Res
     assert!(!message.contains("adopt"), "{message}");
     rest(&scene.audit, &scene.namespace.name).await?;
     let now = scene.certificates().get(ISSUED).await?;
-    assert_eq!((now.metadata, &now.data["spec"]), (theirs.metadata, &theirs.data["spec"]));
+    assert_eq!((now.metadata.uid, &now.data["spec"]), (theirs.metadata.uid, &theirs.data["spec"]));
+    let writes = scene.audit.since(mark).await?.by(OPERATOR).writes().resource("certificates");
+    let writes = writes.only(|request| request.code != 409);
+    assert_eq!(writes.count(), 0, "{writes}");
     assert!(service.child(Kind::Secret, "shop-tls").await?.is_none(), "their certificate was copied");
 
     scene.certificates().delete(ISSUED, &DeleteParams::default()).await?;

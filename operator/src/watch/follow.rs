@@ -122,7 +122,8 @@ fn end(error: &watcher::Error, scope: &Scope) -> Option<End> {
         E::WatchStartFailed(kube::Error::Api(status)) | E::WatchError(status) => ("watch", status),
         _ => return None,
     };
-    if status.is_not_found() {
+    // Of a group that it does not know the server says so in plain text, which has no reason.
+    if status.code == 404 {
         return Some(End::Absent);
     }
     status.is_forbidden().then(|| {
