@@ -196,7 +196,29 @@ impl Scene {
             let pair = self.secret().await.and_then(|secret| Pair::of(&secret));
             match pair.and_then(|pair| self.check(&pair).map(|serial| (pair, serial))) {
                 Ok((pair, serial)) if serial != before => Look::Done(pair),
-                other => Look::NotYet(format!("{:?}", other.map(|(_, serial)| serial))),
+                Ok((_, serial)) => Look::NotYet(serial),
+                Err(error) => Look::NotYet(format!("{error:#}; {:?}", self.said().await)),
+            }
+        })
+        .await
+    }
+
+    /// What cert-manager says of the Certificate.
+    async fn said(&self) -> Option<Value> {
+        let live = self.certificates().get(ISSUED).await.ok()?;
+        Some(live.data["status"].clone())
+    }
+
+    /// Waits until the requests of Certificates that are gone are collected: the garbage collector learns of new kinds every
+    /// 30 s only, and until then a request of the same name is in the way of a new one.
+    pub async fn requests_are_collected(&self) -> Result<()> {
+        let resource = GroupVersionKind::gvk("cert-manager.io", "v1", "CertificateRequest");
+        let (client, resource) = (self.cluster.client.clone(), ApiResource::from_gvk(&resource));
+        let requests: Api<DynamicObject> = Api::namespaced_with(client, &self.namespace.name, &resource);
+        wait_until(2 * LIMIT, "old requests to go", async || {
+            match requests.list(&ListParams::default()).await {
+                Ok(list) if list.items.is_empty() => Look::Done(()),
+                other => Look::NotYet(format!("{:?}", other.map(|list| list.items.len()))),
             }
         })
         .await

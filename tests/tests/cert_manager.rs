@@ -132,6 +132,7 @@ async fn another_issuer_takes_over_when_it_has_a_pair_and_the_certificate_goes_w
 
     // Nothing of before helps, and nobody answers: the own CA's pair stays as long as that lasts.
     scene.secrets().delete(ISSUED, &DeleteParams::default()).await?;
+    scene.requests_are_collected().await?;
     scene.stop_controllers();
     let back = json!({"spec": {"tls": {"issuer": {"certManager": {"issuerRef": {"name": ISSUER}}, "selfSigned": null}}}});
     service.patch(&back).await?;

@@ -97,12 +97,13 @@ async fn what_cert_manager_says_of_a_certificate_that_is_not_ready_stands_in_the
 #[ignore = "soak: needs cert-manager, which builds for minutes"]
 async fn somebody_elses_certificate_of_that_name_is_left_alone_and_told() -> Result<()> {
     let scene = Scene::set("cert-manager-foreign").await?;
+    // As if it were the service's: only the owner tells.
+    let labels = json!({crds::SERVICE_LABEL: "shop"});
     let theirs = json!({
-        "apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": {"name": ISSUED},
+        "apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": {"name": ISSUED, "labels": labels},
         "spec": {
             "secretName": ISSUED, "dnsNames": ["shop.example.com"], "issuerRef": {"name": ISSUER, "kind": "Issuer", "group": "cert-manager.io"},
-            // As if it were the service's.
-            "secretTemplate": {"labels": {crds::SERVICE_LABEL: "shop"}},
+            "secretTemplate": {"labels": labels},
         },
     });
     scene.certificates().create(&PostParams::default(), &serde_json::from_value(theirs)?).await?;
