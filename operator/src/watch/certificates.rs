@@ -60,3 +60,32 @@ pub async fn certificates(feed: Feed) {
         ctx.cache.replace(Kind::Certificate, scope.namespace.as_deref(), Vec::new());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn the_watch_is_open_from_the_first_service_that_needs_it_to_the_last() {
+        let key = |namespace: &str| Key { namespace: namespace.into(), name: "shop".into() };
+        let scope = |namespace: Option<&str>| Scope {
+            what: Kind::Certificate.as_str(),
+            namespace: namespace.map(str::to_owned),
+        };
+        let wanted = Wanted::default();
+        let reached = |scope: &Scope, any| wanted.until(scope, any).now_or_never().is_some();
+        assert!(!reached(&scope(None), true));
+        for namespace in ["a", "a", "b"] {
+            wanted.set(&key(namespace), true);
+        }
+        assert!(reached(&scope(None), true) && reached(&scope(Some("b")), true));
+        assert!(!reached(&scope(Some("c")), true), "another namespace's service");
+        assert_eq!(wanted.within(&scope(Some("a"))), [key("a")]);
+        wanted.set(&key("a"), false);
+        assert!(reached(&scope(Some("a")), false) && !reached(&scope(None), false));
+        wanted.set(&key("b"), false);
+        assert!(reached(&scope(None), false));
+    }
+}

@@ -194,6 +194,19 @@ mod tests {
     }
 
     #[test]
+    fn a_kind_that_the_server_does_not_have_is_neither_waited_for_nor_refused() {
+        let watches = Watches::new(&[]);
+        set_all(&watches, &State::Listed);
+        let scope = Scope { what: Kind::Certificate.as_str(), namespace: None };
+        assert_eq!(watches.state(scope.what, "a"), None);
+        assert_eq!(watches.set(&scope, &State::Absent), Some(State::Waiting), "a new one was waiting");
+        assert_eq!(watches.state(scope.what, "a"), Some(State::Absent));
+        assert!(watches.denied().is_empty() && watches.missing().is_empty());
+        watches.end(&scope);
+        assert_eq!(watches.state(scope.what, "a"), None);
+    }
+
+    #[test]
     fn a_list_of_the_services_that_is_asked_for_anew_is_waited_for() {
         let watches = Watches::new(&[]);
         set_all(&watches, &State::Listed);
