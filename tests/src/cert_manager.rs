@@ -192,7 +192,7 @@ impl Scene {
 
     /// Waits until it holds a certificate of the Issuer for exactly these names, with another serial number than this.
     pub async fn until_issued(&self, before: &str) -> Result<Pair> {
-        wait_until(LIMIT, "a certificate of cert-manager", async || {
+        wait_until(2 * LIMIT, "a certificate of cert-manager", async || {
             let pair = self.secret().await.and_then(|secret| Pair::of(&secret));
             match pair.and_then(|pair| self.check(&pair).map(|serial| (pair, serial))) {
                 Ok((pair, serial)) if serial != before => Look::Done(pair),

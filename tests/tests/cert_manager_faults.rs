@@ -8,7 +8,7 @@ use render::Kind;
 use serde_json::{Value, json};
 use testbed::audit::Request;
 use testbed::cert_manager::{ISSUED, ISSUER, Scene};
-use testbed::certificate::Pair;
+use testbed::certificate::{History, Pair};
 use testbed::fixture::{OPERATOR, condition, rest};
 use testbed::provided::{Provided, tls};
 use testbed::{Look, Operator, wait_until};
@@ -113,6 +113,8 @@ async fn somebody_elses_certificate_of_that_name_is_left_alone_and_told() -> Res
             other => Look::NotYet(format!("{other:?}")),
         })
         .await?;
+    let their_serial = Pair::of(&scene.secrets().get(ISSUED).await?)?.serial()?;
+    let history = History::watch(&scene.cluster.client, &scene.namespace.name);
     let _operator = Operator::start_with(&scene.cluster, scene.options()).await?;
     let mark = scene.audit.mark().await?;
     let service = scene.service(&issuer()).await?;
@@ -133,8 +135,11 @@ async fn somebody_elses_certificate_of_that_name_is_left_alone_and_told() -> Res
     assert_eq!(writes.count(), 0, "{writes}");
     assert!(service.child(Kind::Secret, "shop-tls").await?.is_none(), "their certificate was copied");
 
+    // Their Secret is still there, by name, label, annotations and host as if the service's Certificate had made it.
     scene.certificates().delete(ISSUED, &DeleteParams::default()).await?;
-    scene.until_issued("").await?;
+    let serial = scene.until_issued("").await?.serial()?;
+    let serials = history.serials("shop");
+    assert!(!serials.contains(&their_serial) && serials.contains(&serial), "{their_serial}: {serials:?}");
     Ok(())
 }
 

@@ -39,22 +39,23 @@ impl Source<'_> {
             _ if live.is_some() => None,
             _ => self.taken(&name).await?,
         };
-        let trouble = match (&unasked, live.as_deref()) {
-            (Some(problem), _) => Some(problem.clone()),
-            (None, None) => Some(self.not_ready("it is being made")),
-            (None, Some(live)) => conditions::trouble(live).map(|words| self.not_ready(&words)),
-        };
+        let said = live.as_deref().map(conditions::said);
+        let is_ready = said.as_ref().is_some_and(|said| said.is_ready);
+        let trouble = unasked.clone().or_else(|| match &said {
+            None => Some(self.not_ready("it is being made")),
+            Some(said) => said.trouble.as_ref().map(|words| self.not_ready(words)),
+        });
         let issued = Some(&self.issued(&name, live.as_deref()));
         let judged = secret::Source { case: self.case, name: &name, issued }.certificate().await?;
-        Ok(Certificate { unasked, ..self.weigh(judged, trouble, live.is_some()) })
+        Ok(Certificate { unasked, ..self.weigh(judged, trouble, is_ready) })
     }
 
-    /// With a trouble only what the Certificate of the service made is taken, or what is in use already. As long as that
-    /// is as good as before, the trouble is told and no more.
-    fn weigh(&self, judged: Certificate, trouble: Option<Problem>, is_there: bool) -> Certificate {
+    /// Until the Certificate is ready its Secret may be what another one of that name left there: then only what is in use
+    /// already stays good. As long as it is, the trouble is told and no more.
+    fn weigh(&self, judged: Certificate, trouble: Option<Problem>, is_ready: bool) -> Certificate {
         match trouble {
             None => judged,
-            Some(_) if judged.problem.is_none() && (is_there || self.is_in_use(&judged)) => {
+            Some(_) if judged.problem.is_none() && (is_ready || self.is_in_use(&judged)) => {
                 Certificate { warning: trouble, ..judged }
             }
             Some(problem) => kept::keep(self.case, judged.found, problem, judged.again),

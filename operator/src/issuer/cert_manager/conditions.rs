@@ -6,8 +6,17 @@ use serde_json::Value;
 /// Longest reason and message of a condition; issuers may quote whole answers of somebody else's server.
 const LONGEST: [usize; 2] = [64, 512];
 
-/// What is wrong with a Certificate, if anything is. One that is being renewed is as good as before.
-pub fn trouble(certificate: &DynamicObject) -> Option<String> {
+/// What cert-manager says.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Said {
+    /// What it wrote into the Secret is what the Certificate asks for.
+    pub is_ready: bool,
+    /// What is wrong, if anything is. One that is being renewed is as good as before.
+    pub trouble: Option<String>,
+}
+
+/// What cert-manager says of a Certificate.
+pub fn said(certificate: &DynamicObject) -> Said {
     let conditions = certificate.data.pointer("/status/conditions").and_then(Value::as_array);
     let of = |type_: &str| conditions.into_iter().flatten().find(|condition| condition["type"] == type_);
     let (ready, issuing) = (of("Ready"), of("Issuing"));
@@ -17,13 +26,14 @@ pub fn trouble(certificate: &DynamicObject) -> Option<String> {
     // It stands there until an attempt succeeds.
     let failed = is(issuing, "False") && issuing.is_some_and(|c| c["reason"] != "Issued");
     if is_ready && !failed {
-        return None;
+        return Said { is_ready, trouble: None };
     }
     let ready = ready.filter(current).filter(|_| !is_ready).map(|ready| words("", ready));
     let issuing =
         issuing.map(|issuing| words(if failed { "the last attempt failed: " } else { "" }, issuing));
     let all: Vec<_> = ready.into_iter().chain(issuing).collect();
-    Some(if all.is_empty() { "cert-manager has not looked at it yet".to_owned() } else { all.join("; ") })
+    let unseen = || "cert-manager has not looked at it yet".to_owned();
+    Said { is_ready, trouble: Some(if all.is_empty() { unseen() } else { all.join("; ") }) }
 }
 
 fn words(before: &str, condition: &Value) -> String {
@@ -48,7 +58,11 @@ mod tests {
     use super::*;
 
     fn of(conditions: &Value) -> Option<String> {
-        trouble(
+        all(conditions).trouble
+    }
+
+    fn all(conditions: &Value) -> Said {
+        said(
             &serde_json::from_value(json!({
                 "apiVersion": "cert-manager.io/v1", "kind": "Certificate",
                 "metadata": {"name": "shop-issued", "generation": 3}, "status": {"conditions": conditions},
@@ -87,12 +101,14 @@ mod tests {
             of(&json!([ready, condition("Issuing", "False", "Failed", 2)])).as_deref(),
             Some("the last attempt failed: Failed: why Failed")
         );
+        assert!(all(&json!([ready, condition("Issuing", "False", "Failed", 2)])).is_ready);
     }
 
     #[test]
     fn what_was_said_of_an_older_spec_does_not_count() {
         let waits = Some("cert-manager has not looked at it yet");
-        assert_eq!(of(&json!([condition("Ready", "True", "Ready", 2)])).as_deref(), waits);
+        let old = json!([condition("Ready", "True", "Ready", 2)]);
+        assert_eq!((of(&old).as_deref(), all(&old).is_ready), (waits, false));
         assert_eq!(of(&json!([condition("Ready", "False", "Expired", 2)])).as_deref(), waits);
         assert_eq!(of(&Value::Null).as_deref(), waits);
     }
