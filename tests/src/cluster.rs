@@ -20,6 +20,7 @@ use crate::pki::OPERATOR_USER;
 use crate::private::PrivateTestbed;
 use crate::progress::not_checked;
 use crate::state::State;
+use crate::store::Store;
 use crate::wait::{Look, wait_until};
 use crate::{install, lifecycle, users};
 
@@ -78,6 +79,15 @@ impl Cluster {
             return None;
         }
         Some(Audit::new(self.client.clone(), self.state.path("audit.log")))
+    }
+
+    /// What etcd itself holds; that of an existing cluster is out of a test's reach, and this says so.
+    pub fn store(&self) -> Result<Option<Store>> {
+        if self.existing {
+            not_checked("the existing cluster's etcd cannot be read");
+            return Ok(None);
+        }
+        Store::of(&self.state).map(Some)
     }
 
     /// The state folder.

@@ -20,6 +20,7 @@ impl Etcd {
         let etcd = Self { port: free_port()? };
         let part = Part { name: "etcd", program: &bin.join("etcd"), args: etcd.args(state), netns: None };
         process::start(state, &part)?;
+        state.write("etcd.url", etcd.url())?;
         Ok(etcd)
     }
 

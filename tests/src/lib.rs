@@ -49,6 +49,7 @@ pub mod rights;
 pub mod service_account;
 pub mod stage;
 pub mod state;
+pub mod store;
 pub mod tiltfile;
 pub mod trust;
 pub mod users;

@@ -30,13 +30,26 @@ pub async fn objects(cluster: &Cluster, service: &Service) -> Result<Vec<(&'stat
     Ok(texts)
 }
 
-/// Pieces of what is secret in a key. In a PEM of P-256 (RFC 5915 in RFC 5208) that is the scalar: what stands before
-/// it is the same in every key, and what follows is public.
+/// Pieces of what is secret in a key.
 pub fn pieces(key: &[u8]) -> Vec<String> {
-    match parse_x509_pem(key) {
-        Ok((_, pem)) => [forms(&pem.contents[36..68]), forms(&key[78..120])].concat(),
-        Err(_) => forms(key),
+    match scalar(key) {
+        Some(scalar) => [forms(&scalar), forms(&key[78..120])].concat(),
+        None => forms(key),
     }
+}
+
+/// The same where bytes are stored as they are: also pieces of what is in a PEM, or of a key that is none.
+pub fn bytes(key: &[u8]) -> Vec<Vec<u8>> {
+    let raw = scalar(key).unwrap_or_else(|| key.to_vec());
+    let raw = raw.chunks_exact(PIECE).map(<[u8]>::to_vec);
+    pieces(key).into_iter().map(String::into_bytes).chain(raw).collect()
+}
+
+/// What is secret in a PEM of P-256 (RFC 5915 in RFC 5208): what stands before it is the same in every key, and what
+/// follows is public.
+fn scalar(key: &[u8]) -> Option<Vec<u8>> {
+    let (_, pem) = parse_x509_pem(key).ok()?;
+    Some(pem.contents[36..68].to_vec())
 }
 
 /// Pieces of bytes as text, as base64 (as in the JSON of a Secret), as hexadecimal and as Debug prints bytes.

@@ -233,6 +233,8 @@ async fn another_issuer_replaces_the_certificate_and_what_clients_trust_in_one_w
 #[tokio::test]
 async fn no_key_and_no_token_reaches_logs_events_status_metrics_or_other_objects() -> Result<()> {
     let scene = Scene::set("vault-canary", &json!({})).await?;
+    let store = scene.cluster.store()?;
+    let before = if let Some(store) = &store { store.revision().await? } else { 0 };
     let env = vec![("RUST_LOG".into(), "trace,vaultrs=trace,rustify=trace".into())];
     let mut operator = Operator::start_with(&scene.cluster, Options { env, ..scene.options() }).await?;
     let service = scene.service(&issuer(ROLE)).await?;
@@ -265,7 +267,10 @@ async fn no_key_and_no_token_reaches_logs_events_status_metrics_or_other_objects
         let shown: String = text.chars().skip(around.saturating_sub(300)).take(400).collect();
         ensure!(found.is_none(), "{found:?} is in the {place}: {shown}");
     }
-    Ok(())
+    match &store {
+        Some(store) => store.has_only_in_secrets(before, &[("the key", first.key.into_bytes())]).await,
+        None => Ok(()),
+    }
 }
 
 #[tokio::test]
