@@ -71,7 +71,8 @@ pub const HMAC_SECRET: &str = "hardened-operator-hmac";
 /// `ConfigMap` there that remembers which keys were made: with it a lost Secret is told from a first start.
 pub const KEY_IDS: &str = "hardened-operator-keys";
 
-/// Annotation of the copy of a provided certificate: `v1:KEYID:HMAC` over its values, by which the operator knows its own.
+/// Annotation of the copy of a provided certificate, and of a `ca.crt` that holds an issuer before: `v1:KEYID:HMAC` over the
+/// values, by which the operator knows its own.
 pub const SEAL_ANNOTATION: &str = "hardened.dev/seal";
 
 /// Every `CustomResourceDefinition` of this product as YAML, as it is committed under `crds/yaml/`: file name and content.

@@ -40,7 +40,9 @@ fn metadata(kind: Kind, live: &Value, desired: &Value, rules: Rules<'_>) -> Valu
     // On these kinds an annotation is an instruction to somebody else's controller (load balancers, cloud identities,
     // cert-manager).
     let strict = matches!(kind, Kind::Service | Kind::ServiceAccount | Kind::Certificate);
-    let keep = |key: &str| !strict || rules.tolerated_annotations.iter().any(|t| t == key);
+    let tolerated = |key: &str| !strict || rules.tolerated_annotations.iter().any(|t| t == key);
+    // The operator's own: one that is not wanted any more would outlive what it is about.
+    let keep = |key: &str| key != crds::SEAL_ANNOTATION && tolerated(key);
     let annotations = union(&live["annotations"], &desired["annotations"], keep);
     if annotations.as_object().is_some_and(Map::is_empty) {
         merged.remove("annotations");

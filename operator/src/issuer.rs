@@ -1,6 +1,7 @@
 //! Who issues the certificate of a service: one file for each issuer, behind one enum. It writes nothing.
 
 mod cert_manager;
+mod handover;
 mod kept;
 mod renewal;
 mod secret;
@@ -14,6 +15,7 @@ use k8s_openapi::{ByteString, api::core::v1::Secret, jiff::Timestamp};
 use render::{Facts, Problem};
 use secrecy::{ExposeSecret, SecretString};
 
+use self::handover::Longer;
 use crate::{
     Context,
     cache::Key,
@@ -63,6 +65,8 @@ pub struct Certificate {
     pub expected: Digest,
     /// Certificates (PEM) that clients should trust.
     pub ca_bundle: String,
+    /// What they should trust instead for a while.
+    pub longer: Option<Longer>,
     /// When to look again without an event.
     pub again: Option<Timestamp>,
     /// The certificate in use, for status.
@@ -113,8 +117,12 @@ impl<'a> Issuer<'a> {
             .unwrap_or(Self::SelfSigned)
     }
 
-    /// Decides about the certificate.
+    /// Decides about the certificate, and about what clients trust meanwhile.
     pub async fn certificate(&self, case: &Case<'_>) -> Result<Certificate, Error> {
+        handover::keep_trust(case, self.decide(case).await?).await
+    }
+
+    async fn decide(&self, case: &Case<'_>) -> Result<Certificate, Error> {
         if let Some(refusal) = case.ctx.cache.refused_secrets(&case.key.namespace) {
             return Ok(self.unread(case, &refusal));
         }
@@ -146,6 +154,7 @@ impl<'a> Issuer<'a> {
                 Self::SelfSigned => case.keys.bundle.clone(),
                 Self::VaultPki(_) | Self::CertManager(_) | Self::Secret(_) => kept::published_bundle(case),
             },
+            longer: None,
             again: None,
             status: case.service.status.as_ref().and_then(|status| status.tls.clone()),
             problem: Some(refusal.problem()),

@@ -123,6 +123,12 @@ impl Keys {
         format!("{} {asked}", self.hmac(purpose.chain([("asked", asked.as_bytes())])))
     }
 
+    /// The same over certificates that clients of this service trust for a while, as long as the operator's CA is this one.
+    pub fn seal_bundle(&self, service_uid: &str, bundle: &str, ca: &str) -> String {
+        let inputs = [("bundle of", service_uid), ("ca.crt", bundle), ("ca", ca)];
+        self.hmac(inputs.into_iter().map(|(name, value)| (name, value.as_bytes())))
+    }
+
     fn hmac<'n, 'v>(&self, inputs: impl Iterator<Item = (&'n str, &'v [u8])>) -> String {
         let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, self.hmac.key.expose_secret());
         let mut context = aws_lc_rs::hmac::Context::with_key(&key);

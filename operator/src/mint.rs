@@ -29,8 +29,10 @@ pub async fn mint(
     let serial = certificate.status.as_ref().and_then(|status| status.serial.as_deref());
     let serial = serial.filter(|_| render::restarts_on_renewal(service));
     let inputs: Vec<_> = serial.iter().map(|serial| ("tls", serial.as_bytes())).collect();
+    let longer = certificate.longer.as_ref();
     let facts = Facts {
-        ca_bundle: certificate.ca_bundle.clone(),
+        ca_bundle: longer.map_or(&certificate.ca_bundle, |longer| &longer.bundle).clone(),
+        ca_bundle_seal: longer.map(|longer| longer.seal.clone()),
         restart_hash: keys.restart_hash(&inputs),
         ..observed.facts.clone()
     };

@@ -15,6 +15,8 @@ pub struct Facts {
     pub allowed_hosts: Vec<String>,
     /// Certificates (PEM) that clients of the service should trust.
     pub ca_bundle: String,
+    /// Tells that it is longer than the issuer's for a while: value of an annotation beside it.
+    pub ca_bundle_seal: Option<String>,
     /// Value of the pod template's annotation `hardened.dev/restart-hash`.
     pub restart_hash: String,
     /// Pods that the live Deployment asks for, when there is one.

@@ -31,7 +31,8 @@ const LOOKS: usize = 20;
 
 /// A service that is ready, on a node of its own. Fields are dropped in this order.
 pub struct Stage {
-    _operator: Operator,
+    /// The operator.
+    pub operator: Operator,
     /// The service.
     pub service: Service,
     /// Its namespace.
@@ -59,7 +60,7 @@ impl Stage {
         let mut wanted = example(NAME)?;
         wanted.spec.workload.image = image::load(&testbed.state, "api-server:1", &program)?;
         let service = Service::create(&cluster, &namespace.name, &wanted).await?;
-        let stage = Self { _operator: operator, service, namespace, cluster, _testbed: testbed };
+        let stage = Self { operator, service, namespace, cluster, _testbed: testbed };
         stage.ready().await?;
         let target = stage.target().await?;
         // kube-proxy learns of the first endpoints a moment after everybody else.

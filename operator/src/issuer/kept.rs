@@ -41,6 +41,7 @@ pub fn keep(case: &Case<'_>, found: TlsSecret, problem: Problem, again: Option<T
         plan: Plan::Leave { trusted: false },
         expected: Digest::default(),
         ca_bundle: String::new(),
+        longer: None,
         again,
         status: case.service.status.as_ref().and_then(|status| status.tls.clone()),
         problem: Some(problem),

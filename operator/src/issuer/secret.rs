@@ -143,6 +143,7 @@ impl Source<'_> {
             plan: Plan::Keep(uid),
             expected,
             ca_bundle,
+            longer: None,
             again: until,
             status: Some(match self.issued {
                 None => kept::status(leaf, None, format!("secret/{}", self.name)),

@@ -43,6 +43,7 @@ pub async fn certificate(case: &Case<'_>) -> Result<Certificate, Error> {
         plan,
         expected,
         ca_bundle: case.keys.bundle.clone(),
+        longer: None,
         again: Some(renew_at(case.service, ca, &leaf)),
         status: Some(status(case, ca, &leaf)),
         problem: None,
@@ -74,6 +75,7 @@ fn stay(case: &Case<'_>, why: &str) -> Certificate {
         plan: Plan::Leave { trusted: true },
         expected: Digest::default(),
         ca_bundle: case.keys.bundle.clone(),
+        longer: None,
         again: None,
         // The certificate that is in use stays in use, and its end must stay in sight.
         status: case.service.status.as_ref().and_then(|status| status.tls.clone()),

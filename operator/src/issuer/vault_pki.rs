@@ -185,6 +185,7 @@ impl Source<'_> {
             plan,
             expected,
             ca_bundle,
+            longer: None,
             again: Some(renew_at),
             status: Some(kept::status(leaf, Some(renew_at), self.issuer())),
             problem: None,
