@@ -261,8 +261,8 @@ impl Inner {
                 note.version = exactly(&object);
             }
             *known = Arc::new(object);
-            // Nobody reads the status of another kind.
-            return if kind == Kind::Deployment { BTreeSet::from([key.clone()]) } else { BTreeSet::new() };
+            let is_read = matches!(kind, Kind::Deployment | Kind::Certificate);
+            return is_read.then(|| key.clone()).into_iter().collect();
         }
         let mut touched = self.forget(&id);
         if let Some(service) = object.labels().get(SERVICE_LABEL) {

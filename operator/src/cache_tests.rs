@@ -96,6 +96,7 @@ fn with(version: u32, spec: u32, status: u32) -> DynamicObject {
 fn a_status_that_changes_concerns_only_those_who_read_it_and_what_was_right_stays_right() {
     for (kind, touched) in [
         (Kind::Deployment, BTreeSet::from([key("studio")])),
+        (Kind::Certificate, BTreeSet::from([key("studio")])),
         (Kind::HorizontalPodAutoscaler, BTreeSet::new()),
         // Of a Secret the cache has metadata only.
         (Kind::Secret, BTreeSet::from([key("studio")])),

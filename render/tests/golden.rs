@@ -74,6 +74,7 @@ fn facts() -> Facts {
         settings: Settings { edge: vec![edge], ..Settings::default() },
         allowed_hosts: vec!["*.example.com".into()],
         ca_bundle: "-----BEGIN CERTIFICATE-----\nof the operator's CA\n-----END CERTIFICATE-----\n".into(),
+        ca_bundle_seal: None,
         restart_hash: "v1:key:hmac".into(),
         live_replicas: None,
     }
