@@ -42,6 +42,13 @@ impl Services {
         self.written().insert(key_of(&service), Arc::new(DeserializeGuard(Ok(service))));
     }
 
+    /// Whether the watch shows exactly what our last status write answered. The pass that wrote it knew all of it.
+    pub fn is_answer(&self, seen: &Guarded) -> bool {
+        let written = self.written();
+        let written = written.get(&key_of(seen));
+        written.is_some_and(|written| written.uid() == seen.uid() && version(written) == version(seen))
+    }
+
     /// The store has this version now: an answer that is not newer is not needed any more.
     pub fn caught_up(&self, key: &Key, seen: u128) {
         let mut written = self.written();
@@ -109,6 +116,16 @@ mod tests {
         }
         assert_eq!(services.within(Some("acme")), [key(&of)]);
         assert!(services.within(Some("other")).is_empty());
+    }
+
+    #[test]
+    fn only_the_very_version_of_the_answer_is_no_news() {
+        let services = Services::new(reflector::store().0);
+        assert!(!services.is_answer(&guarded(9, "a")), "nothing was written");
+        services.answered(service(9, "a"));
+        let news =
+            [(9, "a"), (8, "a"), (10, "a"), (9, "b")].map(|(v, uid)| !services.is_answer(&guarded(v, uid)));
+        assert_eq!(news, [false, true, true, true]);
     }
 
     /// A pass that begins in the moment in which the watch catches up would compute from the version before, and the

@@ -164,8 +164,11 @@ fn take(feed: &Feed, writer: &mut Writer<Guarded>, change: Change<Guarded>) {
         }
         Change::Apply(mut service) => {
             forget_status_fields(&mut service);
+            let is_answer = feed.ctx.services.is_answer(&service);
             let key = show(feed, writer, service);
-            feed.queue.push([key]);
+            if !is_answer {
+                feed.queue.push([key]);
+            }
         }
         Change::Delete(service) => {
             let key = key_of(&service);
