@@ -75,6 +75,9 @@ pub const KEY_IDS: &str = "hardened-operator-keys";
 /// values, by which the operator knows its own.
 pub const SEAL_ANNOTATION: &str = "hardened.dev/seal";
 
+/// Finalizer of a service that may have a certificate of a Vault: it holds the deleted service until that is revoked.
+pub const VAULT_FINALIZER: &str = "hardened.dev/vault";
+
 /// Every `CustomResourceDefinition` of this product as YAML, as it is committed under `crds/yaml/`: file name and content.
 pub const YAML: [(&str, &str); 1] =
     [("hardened.dev_hardenedservices.yaml", include_str!("../yaml/hardened.dev_hardenedservices.yaml"))];

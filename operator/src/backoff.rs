@@ -25,6 +25,8 @@ pub const ERROR: Pauses = Pauses { first: Duration::from_secs(1), longest: Durat
 /// A pass that did what it could, while the server refuses a child: a quota that is raised or a policy that is lifted
 /// shows within a minute (J4).
 pub const REFUSED: Pauses = Pauses { first: Duration::from_secs(2), longest: Duration::from_secs(50) };
+/// A deletion that waits for a Vault: often enough to be done before its time is over.
+pub const LEAVING: Pauses = Pauses { first: Duration::from_secs(5), longest: Duration::from_secs(30) };
 
 /// A Vault that does not answer or refuses.
 pub const VAULT: Pauses = Pauses { first: Duration::from_mins(1), longest: Duration::from_hours(1) };
@@ -76,7 +78,8 @@ pub struct Asked(Mutex<HashMap<Key, Wait>>);
 #[derive(Clone, Debug)]
 pub struct Wait {
     what: Digest,
-    count: u32,
+    /// How often this was asked in a row.
+    pub count: u32,
     /// Its end.
     pub until: Timestamp,
     /// What to say meanwhile.

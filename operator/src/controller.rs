@@ -33,6 +33,7 @@ use crate::{
     gate::Closed,
     key_of,
     keys::Keys,
+    leave,
     metrics::Outcome,
     reconcile::{Next, reconcile},
     report::report_blocked,
@@ -183,6 +184,7 @@ async fn in_turn(service: Arc<Guarded>, ctx: Arc<Context>) -> Result<Action, Err
 async fn measured(service: &Guarded, ctx: &Context) -> Result<Action, Error> {
     let start = Instant::now();
     let result = match &service.0 {
+        _ if leave::is_due(ctx, service) => leaving(service, ctx).await,
         Ok(service) => isolated(service, ctx).await,
         Err(invalid) => Err(Error::Unreadable(Box::new(invalid.clone()))),
     };
@@ -198,6 +200,12 @@ async fn measured(service: &Guarded, ctx: &Context) -> Result<Action, Error> {
         }
         Next::Refused => Action::requeue(ctx.backoff.next(&key, backoff::REFUSED)),
     })
+}
+
+/// The last passes over a service, which says nothing in its status any more.
+async fn leaving(service: &Guarded, ctx: &Context) -> Result<Next, Error> {
+    let work = tokio::time::timeout(DEADLINE, leave::leave(ctx, service));
+    work.await.unwrap_or(Err(Error::Deadline(DEADLINE)))
 }
 
 /// A pass that panics or hangs ends here, and its service says so.

@@ -67,7 +67,7 @@ impl Events {
     }
 
     /// Publishes one event. A pass does not wait for its delivery, only for room in the queue.
-    pub async fn publish(&self, service: &HardenedService, mut happening: Happening<'_>) {
+    pub async fn publish(&self, service: &impl Resource, mut happening: Happening<'_>) {
         // events.k8s.io allows 1024 bytes.
         happening.note.truncate(happening.note.floor_char_boundary(1000));
         let now = Timestamp::now();
@@ -83,7 +83,7 @@ impl Events {
 
     fn event(
         &self,
-        service: &HardenedService,
+        service: &impl Resource,
         happening: &Happening<'_>,
         name: &str,
         now: Timestamp,
@@ -130,7 +130,7 @@ impl Recent {
 }
 
 /// The same happening has the same name, so that a repetition finds the first event.
-fn event_name(service: &HardenedService, happening: &Happening<'_>) -> String {
+fn event_name(service: &impl Resource, happening: &Happening<'_>) -> String {
     let text = format!(
         "{}\n{}\n{}\n{}",
         service.uid().unwrap_or_default(),

@@ -10,6 +10,8 @@ mod vault_pki;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+pub use vault_pki::Given;
+
 use crds::{HardenedService, IssuerRef, TlsStatus, VaultPki};
 use k8s_openapi::{ByteString, api::core::v1::Secret, jiff::Timestamp};
 use render::{Facts, Problem};
@@ -25,6 +27,7 @@ use crate::{
     observe::TlsSecret,
     pki::{IssueReason, Leaf, Pair},
     refusal::Refusal,
+    vault::Vaults,
 };
 
 /// What an issuer decides from.
@@ -115,6 +118,18 @@ impl<'a> Issuer<'a> {
             .or_else(|| render::cert_manager::issuer_ref(service).map(Self::CertManager))
             .or_else(|| render::provided_certificate(service).map(Self::Secret))
             .unwrap_or(Self::SelfSigned)
+    }
+
+    /// Whether a Vault is asked for the certificate; nothing when the spec names one that the platform does not have or
+    /// does not let services use like this.
+    pub fn is_asked_at(&self, vaults: &Vaults) -> Option<bool> {
+        match self {
+            Self::VaultPki(spec) => {
+                let connection = vaults.get(vault_pki::connection(spec))?;
+                connection.allows(&spec.role).then_some(true)
+            }
+            Self::SelfSigned | Self::CertManager(_) | Self::Secret(_) => Some(false),
+        }
     }
 
     /// Decides about the certificate, and about what clients trust meanwhile.

@@ -13,6 +13,7 @@ use crate::{
     clock,
     compare::Rules,
     error::Error,
+    hold::{self, Hold},
     issuer::{Certificate, Plan},
     key_of, mint, observe,
     report::{self, Written},
@@ -67,6 +68,12 @@ pub async fn reconcile(service: &HardenedService, ctx: &Context) -> Result<Next,
     if namespace.secrets == Secrets::Unknown || !watch::are_seen(ctx, service, &key) {
         return Ok(Next::Change);
     }
+    let hold = hold::settle(ctx, service).await?;
+    let service = match &hold {
+        Hold::AsItWas => service,
+        Hold::Changed(service) => service,
+        Hold::Raced => return Ok(Next::Refused),
+    };
     let observed = observe::observe(ctx, service, &key);
     let keys = ctx.keys();
     let (facts, certificate) = mint::mint(ctx, &keys, service, &key, &observed, now).await?;

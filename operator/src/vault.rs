@@ -1,6 +1,7 @@
-//! The Vaults that the platform lets services use: log in as the service, have a certificate signed, give the token
-//! back. The token lives no longer than that, and nothing here is ever shown.
+//! The Vaults that the platform lets services use: log in as the service, have a certificate signed or revoked, give the
+//! token back. The token lives no longer than that, and nothing here is ever shown.
 
+mod revoke;
 mod settings;
 mod words;
 
@@ -17,7 +18,7 @@ use k8s_openapi::api::{
 };
 use kube::{Api, Client, api::PostParams};
 use render::{Problem, VaultConnection};
-use rustify::clients::reqwest::Client as Http;
+use rustify::{clients::reqwest::Client as Http, endpoint::Endpoint};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, timeout_at};
 use vaultrs::{
@@ -31,11 +32,12 @@ use vaultrs::{
 
 use crate::{cache::Key, error::Error, refusal::Refusal};
 
+pub use revoke::Proof;
 pub use settings::is_name;
 use words::Step;
 
-/// For the token, the login, the signature and the end of the token together.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// For the token, the login, what is asked for and the end of the token together.
+pub const TIMEOUT: Duration = Duration::from_secs(10);
 /// After a silence nobody else asks for so long: each pass that waits for an answer holds a turn that others need.
 const SILENCE: Duration = Duration::from_secs(30);
 /// The shortest life that the API server gives to a token.
@@ -74,7 +76,7 @@ pub struct Signed {
     pub chain: Vec<String>,
 }
 
-/// Why there is no certificate.
+/// Why a request came to nothing.
 pub enum Failure {
     /// To be told, and tried again after a pause.
     Told(Problem),
@@ -106,36 +108,53 @@ impl Connection {
 
     /// Has a certificate signed, as the ServiceAccount that the service's pods run with.
     pub async fn sign(&self, client: &Client, service: &Key, order: Order) -> Result<Signed, Failure> {
+        let step = Step::Sign { role: order.role.clone(), names: order.names.join(", ") };
+        let signed = self.ask(client, service, step, self.request(order)).await?;
+        let SignCertificateResponse { certificate, issuing_ca, ca_chain, .. } = signed;
+        let chain = ca_chain.filter(|chain| !chain.is_empty()).unwrap_or_else(|| vec![issuing_ca]);
+        Ok(Signed { certificate, chain })
+    }
+
+    /// One request as that account, unless Vault was silent a moment ago.
+    async fn ask<E: Endpoint>(
+        &self,
+        client: &Client,
+        service: &Key,
+        step: Step,
+        request: E,
+    ) -> Result<E::Response, Failure> {
         if self.silent_until().is_some_and(|until| Instant::now() < until) {
             return Err(Failure::Told(self.explain(Step::Answer, service, None)));
         }
-        let signed = self.signed(client, service, order).await;
-        if matches!(&signed, Err(Failure::Told(problem)) if problem.reason == Reason::VaultUnreachable) {
+        let answer = self.asked(client, service, step, request).await;
+        if matches!(&answer, Err(Failure::Told(problem)) if problem.reason == Reason::VaultUnreachable) {
             *self.silent_until() = Some(Instant::now() + SILENCE);
         }
-        signed
+        answer
     }
 
     fn silent_until(&self) -> MutexGuard<'_, Option<Instant>> {
         self.silent_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn signed(&self, client: &Client, service: &Key, order: Order) -> Result<Signed, Failure> {
+    async fn asked<E: Endpoint>(
+        &self,
+        client: &Client,
+        service: &Key,
+        step: Step,
+        request: E,
+    ) -> Result<E::Response, Failure> {
         let end = Instant::now() + TIMEOUT;
         let late = |_| Failure::Told(self.explain(Step::Answer, service, None));
         let account = timeout_at(end, self.account_token(client, service)).await;
         let account = account.unwrap_or_else(|_| Err(Failure::Told(words::no_token(service, "nothing"))))?;
         let mut vault = self.client();
         timeout_at(end, self.log_in(&mut vault, service, &account)).await.map_err(late)??;
-        let step = Step::Sign { role: order.role.clone(), names: order.names.join(", ") };
-        let signed = timeout_at(end, api::exec_with_result(&vault, self.request(order))).await;
+        let answer = timeout_at(end, api::exec_with_result(&vault, request)).await;
         // It would end by itself soon.
         let _ = timeout_at(end, vault.revoke()).await;
-        let signed = signed.map_err(late)?;
-        let SignCertificateResponse { certificate, issuing_ca, ca_chain, .. } =
-            signed.map_err(|error| Failure::Told(self.explain(step, service, Some(&error))))?;
-        let chain = ca_chain.filter(|chain| !chain.is_empty()).unwrap_or_else(|| vec![issuing_ca]);
-        Ok(Signed { certificate, chain })
+        let answer = answer.map_err(late)?;
+        answer.map_err(|error| Failure::Told(self.explain(step, service, Some(&error))))
     }
 
     /// A token of the service's own account, which only Vault takes.

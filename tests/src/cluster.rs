@@ -28,6 +28,8 @@ use crate::{install, lifecycle, users};
 pub const OPERATOR_NAMESPACE: &str = "hardened-system";
 /// ClusterRole that onboarding binds in a namespace.
 pub const NAMESPACE_ROLE: &str = "hardened-operator-namespace";
+/// ClusterRole that the operator has everywhere.
+pub const CLUSTER_ROLE: &str = "hardened-operator-cluster";
 const RIGHTS_LIMIT: Duration = Duration::from_secs(30);
 static NAMES: AtomicU64 = AtomicU64::new(0);
 

@@ -13,7 +13,7 @@ use render::Kind;
 use serde_json::{Value, json};
 use testbed::audit::{Request, Requests};
 use testbed::certificate;
-use testbed::cluster::NAMESPACE_ROLE;
+use testbed::cluster::{CLUSTER_ROLE, NAMESPACE_ROLE};
 use testbed::drift::{self, attack, undone};
 use testbed::fixture::{OPERATOR, Service, example, rest, wanted};
 use testbed::operator::Options;
@@ -21,7 +21,6 @@ use testbed::progress::not_checked;
 use testbed::rights::{self, Right};
 use testbed::{Audit, Cluster, Look, Namespace, Operator, home, wait_until};
 
-const CLUSTER_ROLE: &str = "hardened-operator-cluster";
 const LIMIT: Duration = Duration::from_secs(30);
 const PART_OF: &str = "app.kubernetes.io/part-of";
 

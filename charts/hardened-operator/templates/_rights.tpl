@@ -1,4 +1,4 @@
-{{/* Where the operator works: read what services are made of. No Secrets, and no writes besides status and events. A test
+{{/* Where the operator works: read what services are made of. No Secrets, and no writes besides status, events and the finalizer. A test
      compares this with what the operator asks for: nothing more. */}}
 {{- define "operator.watchRules" -}}
 - apiGroups: [hardened.dev]
@@ -7,6 +7,12 @@
 - apiGroups: [hardened.dev]
   resources: [hardenedservices/status]
   verbs: [patch]
+{{- if .Values.settings.vaultConnections }}
+# The finalizer of services whose certificate Vault is to revoke. RBAC cannot narrow it to that field.
+- apiGroups: [hardened.dev]
+  resources: [hardenedservices]
+  verbs: [patch]
+{{- end }}
 # Where the admission plugin OwnerReferencesPermissionEnforcement runs (OpenShift), owner references need this.
 - apiGroups: [hardened.dev]
   resources: [hardenedservices/finalizers]

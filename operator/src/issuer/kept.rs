@@ -13,6 +13,7 @@ use crate::{
     cache::SecretNote,
     compare::Digest,
     error::Error,
+    keys::Keys,
     observe::{self, TlsSecret},
     ownership::is_ours,
     pki::Leaf,
@@ -84,20 +85,31 @@ pub async fn find(case: &Case<'_>) -> Result<TlsSecret, Error> {
 
 /// The content of a TLS Secret that is the operator's own: sealed, or from its own CA for this service.
 pub fn own_content(case: &Case<'_>, secret: &Secret) -> Option<Own> {
-    let ca_bundle = text(secret, "ca.crt")?;
-    let values = SecretValues::new(pair(secret)?, &ca_bundle);
-    let annotation = secret.annotations().get(crds::SEAL_ANNOTATION).map(String::as_str).unwrap_or_default();
-    let asked = annotation.split_once(' ').map(|(_, asked)| asked.to_owned()).unwrap_or_default();
-    if seal(case, &values, &asked) == annotation {
-        let leaf = provided_certificate::first(&text(secret, "tls.crt")?)?;
-        let content = content(values, Some(annotation.to_owned()), leaf);
-        return Some(Own { content, ca_bundle, asked });
+    let uid = case.service.metadata.uid.as_deref().unwrap_or_default();
+    if let Some(own) = sealed(case.keys, uid, secret) {
+        return Some(own);
     }
+    // The operator writes all three.
+    text(secret, "ca.crt")?;
     let (pair, names) = (pair(secret)?, render::hosts::certificate_names(case.service, case.facts));
     let leaf = case.keys.authority.as_ref()?.ca.examine(&pair.certificate, &pair.key, &names, None).ok()?;
     let ca_bundle = case.keys.bundle.clone();
     let content = content(SecretValues::new(pair, &ca_bundle), None, leaf);
     Some(Own { content, ca_bundle, asked: String::new() })
+}
+
+/// The same, if it was sealed for the service with this uid.
+pub fn sealed(keys: &Keys, uid: &str, secret: &Secret) -> Option<Own> {
+    let ca_bundle = text(secret, "ca.crt")?;
+    let values = SecretValues::new(pair(secret)?, &ca_bundle);
+    let annotation = secret.annotations().get(crds::SEAL_ANNOTATION)?;
+    let asked = annotation.split_once(' ').map(|(_, asked)| asked.to_owned()).unwrap_or_default();
+    if keys.seal(uid, &values, &asked) != *annotation {
+        return None;
+    }
+    let leaf = provided_certificate::first(&text(secret, "tls.crt")?)?;
+    let content = content(values, Some(annotation.clone()), leaf);
+    Some(Own { content, ca_bundle, asked })
 }
 
 fn content(values: SecretValues, seal: Option<String>, leaf: Leaf) -> Content {

@@ -1,9 +1,10 @@
-//! The PKI engine of a Vault as issuer: the key is made here and never leaves, Vault signs a request.
+//! The PKI engine of a Vault as issuer: the key is made here and stays here as long as it is used, Vault signs a request.
 //!
 //! What it gave is sealed together with what was asked for, so that neither a restart nor a quiet day asks again.
 //! While Vault has no answer, the pair that the TLS Secret holds stays in use.
 
 mod answer;
+mod given;
 mod words;
 
 use crds::{Reason, VaultPki};
@@ -11,6 +12,8 @@ use k8s_openapi::{api::core::v1::Secret, jiff::SignedDuration};
 use render::{Kind, Problem};
 use secrecy::SecretString;
 use serde_json::json;
+
+pub use given::Given;
 
 use super::{
     Case, Certificate, Content, Plan, SecretValues, kept, pair,
@@ -22,6 +25,7 @@ use crate::{
     cache::SecretNote,
     compare::{Digest, digest},
     error::Error,
+    hold,
     observe::{self, TlsSecret},
     ownership::is_ours,
     pki::{self, IssueReason, Leaf},
@@ -31,6 +35,8 @@ use crate::{
 
 /// How soon the service's own account, which the login needs, is looked for again.
 const ACCOUNT: SignedDuration = SignedDuration::from_secs(1);
+/// How soon the right to the finalizer is looked for again.
+const UNHELD: SignedDuration = SignedDuration::from_secs(15);
 
 /// What the spec names, and the service that wants a certificate of it.
 pub struct Source<'a> {
@@ -109,6 +115,11 @@ impl Source<'_> {
         if !accounts.is_some_and(|account| is_ours(&account.metadata, service)) {
             let again = now.checked_add(ACCOUNT).ok();
             return Ok(kept::keep(self.case, found, self.no_account(), again));
+        }
+        // What Vault gives must be taken back some day, whatever happens from here on.
+        if !hold::is_held(*service) {
+            let again = now.checked_add(UNHELD).ok();
+            return Ok(kept::keep(self.case, found, hold::missing(key), again));
         }
         let why = old.why.unwrap_or(IssueReason::Missing);
         let names = self.names();
@@ -228,7 +239,7 @@ impl Source<'_> {
 
     /// The name of the connection.
     fn name(&self) -> &str {
-        self.spec.connection.as_deref().unwrap_or("default")
+        connection(self.spec)
     }
 
     /// The issuer as status shows it.
@@ -249,6 +260,11 @@ impl Source<'_> {
             "plan": render::tls_secret(self.case.service).metadata,
         }))
     }
+}
+
+/// Name of the connection that the spec means.
+pub fn connection(spec: &VaultPki) -> &str {
+    spec.connection.as_deref().unwrap_or("default")
 }
 
 /// RSA keys take seconds to make: off the reconcile threads.

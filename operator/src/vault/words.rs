@@ -19,6 +19,11 @@ pub enum Step {
         /// Names that were asked for.
         names: String,
     },
+    /// At the revocation.
+    Revoke {
+        /// Of the certificate with this serial number.
+        serial: String,
+    },
     /// Nowhere: there was no answer in time.
     Answer,
 }
@@ -54,6 +59,11 @@ impl Connection {
                     "Vault at {address} answers {code}: it is sealed, a standby or overloaded; its admin mends it"
                 ),
             ),
+            // For example of one whose end has come by Vault's clock.
+            (Answer::Other, Step::Revoke { serial }) => (
+                Reason::VaultRefused,
+                format!("Vault at {address} gives no time at which it revoked the certificate {serial}"),
+            ),
             (Answer::Other, _) => (
                 Reason::VaultRefused,
                 format!(
@@ -65,6 +75,14 @@ impl Connection {
                 format!(
                     "Vault refuses to sign with {}/sign/{signer} ({code}); its admin lets the policy of login role {role} \
                      update that path, and the role sign this kind of key for {names}",
+                    settings.pki.mount
+                ),
+            ),
+            (Answer::No(code), Step::Revoke { serial }) => (
+                Reason::VaultRefused,
+                format!(
+                    "Vault refuses {}/revoke-with-key ({code}); its admin lets the policy of login role {role} update that \
+                     path, and revokes the certificate {serial}",
                     settings.pki.mount
                 ),
             ),

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::Api;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::Vault;
 use crate::certificate::{Pair, tls_secret};
-use crate::cluster::{Cluster, NAMESPACE_ROLE, Namespace, unique};
+use crate::cluster::{CLUSTER_ROLE, Cluster, NAMESPACE_ROLE, Namespace, unique};
 use crate::fixture::{OPERATOR, Service, example};
 use crate::install::render;
 use crate::operator::Options;
@@ -63,7 +63,7 @@ impl Scene {
         };
         scene.let_in()?;
         scene.vault.enable_audit()?;
-        scene.grant().await?;
+        scene.grant(&scene.rights().await?).await?;
         Ok(scene)
     }
 
@@ -157,26 +157,30 @@ impl Scene {
         Ok([log_in?, sign?, end?, self.vault.audited()?.iter().filter(others).count()])
     }
 
-    /// The right that the chart gives in an onboarded namespace when its settings name a Vault.
-    pub async fn right(&self) -> Result<Right> {
+    /// The right that the chart gives in an onboarded namespace, and the one that it gives everywhere, when its settings
+    /// name a Vault.
+    pub async fn rights(&self) -> Result<[Right; 2]> {
         let file = self.settings.display().to_string();
         let objects = render(&["--values", &with_settings(&self.cluster, &file)?])?;
-        let role = objects
-            .into_iter()
-            .find(|o| o["kind"] == "ClusterRole" && o["metadata"]["name"] == NAMESPACE_ROLE);
-        let role: ClusterRole = serde_json::from_value(role.context("no ClusterRole")?)?;
-        let usual = rights::of_cluster_role(&self.cluster, NAMESPACE_ROLE).await?;
-        let mut more = rights::rights(&role.rules.unwrap_or_default());
-        more.retain(|right| !usual.contains(right));
-        ensure!(more.len() == 1, "{more:?}");
-        Ok(more.remove(0))
+        let mut more = Vec::new();
+        for name in [NAMESPACE_ROLE, CLUSTER_ROLE] {
+            let role = objects.iter().find(|o| o["kind"] == "ClusterRole" && o["metadata"]["name"] == name);
+            let role: ClusterRole = serde_json::from_value(role.context("no ClusterRole")?.clone())?;
+            let usual = rights::of_cluster_role(&self.cluster, name).await?;
+            let given = rights::rights(&role.rules.unwrap_or_default());
+            more.extend(given.into_iter().filter(|right| !usual.contains(right)));
+        }
+        more.try_into().map_err(|more| anyhow!("{more:?}"))
     }
 
-    /// Gives the operator that right in the namespace.
-    pub async fn grant(&self) -> Result<()> {
-        let (right, namespace) = (self.right().await?, &self.namespace.name);
-        rights::grant(&self.cluster, namespace, "vault", OPERATOR, rights::rules([&right])).await?;
-        rights::until_allowed(&self.cluster, OPERATOR, Some(namespace), &right, true).await
+    /// Gives the operator these of them, each by a Role of the namespace, and so as with listed namespaces.
+    pub async fn grant(&self, rights: &[Right]) -> Result<()> {
+        let namespace = &self.namespace.name;
+        rights::grant(&self.cluster, namespace, "vault", OPERATOR, rights::rules(rights)).await?;
+        for right in rights {
+            rights::until_allowed(&self.cluster, OPERATOR, Some(namespace), right, true).await?;
+        }
+        Ok(())
     }
 
     /// Whether the `ConfigMap` that clients read has this.
