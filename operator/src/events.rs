@@ -81,13 +81,7 @@ impl Events {
         let _ = self.letters.send(Letter { namespace, name, body }).await;
     }
 
-    fn event(
-        &self,
-        service: &impl Resource,
-        happening: &Happening<'_>,
-        name: &str,
-        now: Timestamp,
-    ) -> Event {
+    fn event(&self, service: &impl Resource, happening: &Happening<'_>, name: &str, now: Timestamp) -> Event {
         let regarding = ObjectReference {
             api_version: Some(HardenedService::api_version(&()).into_owned()),
             kind: Some(HardenedService::kind(&()).into_owned()),

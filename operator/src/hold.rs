@@ -103,3 +103,47 @@ fn typed(operations: Value) -> Result<Patch<()>, kube::Error> {
 fn is_race(code: u16) -> bool {
     matches!(code, 409 | 422)
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::core::DeserializeGuard;
+
+    use super::*;
+    use crate::watch::Guarded;
+
+    /// As the watch brings one whose spec nobody can read.
+    fn service(finalizers: &Value) -> Guarded {
+        let metadata = json!({"name": "shop", "uid": "a", "resourceVersion": "7", "finalizers": finalizers});
+        let service: Guarded = serde_json::from_value(json!({"metadata": metadata, "spec": 3})).unwrap();
+        assert!(matches!(service, DeserializeGuard(Err(_))));
+        service
+    }
+
+    #[test]
+    fn of_a_service_that_cannot_be_read_the_finalizer_is_known_and_taken_off_alone() {
+        let other = service(&json!(["example.com/backup"]));
+        let both = service(&json!(["example.com/backup", VAULT_FINALIZER]));
+        assert!(!is_held(&other) && is_held(&both));
+        let operations = take_off(&both);
+        assert_eq!(operations[0], json!({"op": "test", "path": "/metadata/uid", "value": "a"}));
+        assert_eq!(operations[1]["path"], "/metadata/finalizers/1");
+        assert_eq!(operations[2], json!({"op": "remove", "path": "/metadata/finalizers/1"}));
+        assert!(typed(operations).is_ok());
+    }
+
+    #[test]
+    fn it_is_put_on_beside_the_finalizers_of_others_and_on_this_version_only() {
+        for (before, path, value) in [
+            (json!([]), "/metadata/finalizers", json!([VAULT_FINALIZER])),
+            (json!(["example.com/backup"]), "/metadata/finalizers/-", json!(VAULT_FINALIZER)),
+        ] {
+            let operations = put_on(&service(&before));
+            assert_eq!(
+                operations[0],
+                json!({"op": "test", "path": "/metadata/resourceVersion", "value": "7"})
+            );
+            assert_eq!(operations[1], json!({"op": "add", "path": path, "value": value}));
+            assert!(typed(operations).is_ok());
+        }
+    }
+}

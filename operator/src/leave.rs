@@ -126,10 +126,14 @@ async fn revoke(ctx: &Context, service: &Guarded, key: &Key, now: Timestamp) -> 
     }
     let account = ctx.cache.get(Kind::ServiceAccount, &key.namespace, &key.name);
     if !account.is_some_and(|account| is_controlled_by(&account.metadata, service)) {
-        return Err(never(Reason::Held, format!("ServiceAccount {}, which logs in to Vault, is gone", key.name)));
+        return Err(never(
+            Reason::Held,
+            format!("ServiceAccount {}, which logs in to Vault, is gone", key.name),
+        ));
     }
     let Some(connection) = ctx.vaults.get(&given.connection) else {
-        let message = format!("the operator's settings have no vaultConnections.{} any more", given.connection);
+        let message =
+            format!("the operator's settings have no vaultConnections.{} any more", given.connection);
         return Err(never(Reason::VaultConnectionUnknown, message));
     };
     let serial = given.proof.serial.clone();
@@ -169,7 +173,10 @@ fn given_up(problem: Problem) -> Happening<'static> {
         severity: Severity::Warning,
         reason: "NotRevoked",
         action: "Revoke",
-        note: format!("the service is deleted without revoking its certificate in Vault: {}", problem.message),
+        note: format!(
+            "the service is deleted without revoking its certificate in Vault: {}",
+            problem.message
+        ),
     }
 }
 
@@ -178,7 +185,8 @@ async fn held(ctx: &Context, service: &Guarded, refusal: &Refusal) -> Next {
     let Problem { reason, message } = refusal.problem();
     let note = format!("{message}, or runs: hardened-operator remove-finalizers");
     tracing::error!(why = note, "the service is deleted and cannot go");
-    let happening = Happening { severity: Severity::Warning, reason: reason.as_str(), action: "Release", note };
+    let happening =
+        Happening { severity: Severity::Warning, reason: reason.as_str(), action: "Release", note };
     ctx.events.publish(service, happening).await;
     Next::After(DENIED)
 }

@@ -219,7 +219,7 @@ async fn another_issuer_replaces_the_certificate_and_what_clients_trust_in_one_w
     service.patch(&json!({"spec": {"tls": {"issuer": {"vaultPki": null, "selfSigned": {}}}}})).await?;
     service.until("the own CA", |service| from(service).starts_with("selfSigned/")).await?;
     let kept = scene.secret().await?;
-    scene.vault.call("DELETE", &scene.login_role(), &Value::Null)?;
+    scene.vault.call("DELETE", &scene.login_role("shop"), &Value::Null)?;
     service
         .patch(&json!({"spec": {"tls": {"issuer": {"selfSigned": null, "vaultPki": {"role": ROLE}}}}}))
         .await?;
@@ -245,7 +245,7 @@ async fn no_key_and_no_token_reaches_logs_events_status_metrics_or_other_objects
     service.patch(&json!({"spec": {"tls": {"duration": "48h"}}})).await?;
     let told = |word: &'static str| move |service: &HardenedService| tls(service).2.contains(word);
     service.until("the names to be refused", told("refuses to sign with pki/sign/web (400)")).await?;
-    scene.vault.call("DELETE", &scene.login_role(), &Value::Null)?;
+    scene.vault.call("DELETE", &scene.login_role("shop"), &Value::Null)?;
     service.patch(&json!({"spec": {"tls": {"duration": "49h"}}})).await?;
     service.until("the login to be refused", told("refuses the login of ServiceAccount")).await?;
     assert_eq!(Pair::of(&scene.secret().await?)?, first, "the pair in use stays");
@@ -274,23 +274,34 @@ async fn no_key_and_no_token_reaches_logs_events_status_metrics_or_other_objects
 }
 
 #[tokio::test]
-async fn without_a_connection_the_operator_has_no_right_to_tokens_and_with_one_it_says_what_it_lacks()
+async fn without_a_connection_the_operator_lacks_two_rights_and_with_one_it_says_which_is_missing()
 -> Result<()> {
     let scene = Scene::set("vault-right", &json!({})).await?;
-    let right = scene.right().await?;
-    assert_eq!(right.words(), "create serviceaccounts/token");
-    let roles = kube::Api::<k8s_openapi::api::rbac::v1::RoleBinding>::namespaced(
-        scene.cluster.client.clone(),
-        &scene.namespace.name,
-    );
-    roles.delete("vault", &kube::api::DeleteParams::default()).await?;
-    let namespace = Some(scene.namespace.name.as_str());
-    testbed::rights::until_allowed(&scene.cluster, OPERATOR, namespace, &right, false).await?;
+    let rights = scene.rights().await?;
+    let words = ["create serviceaccounts/token", "patch hardenedservices.hardened.dev"];
+    assert_eq!(rights.each_ref().map(|right| right.words()), words);
+    let [tokens, finalizers] = rights;
+    let denied = async |right| {
+        let namespace = Some(scene.namespace.name.as_str());
+        testbed::rights::until_allowed(&scene.cluster, OPERATOR, namespace, right, false).await
+    };
+    scene.grant(&[]).await?;
+    denied(&tokens).await?;
+    denied(&finalizers).await?;
     let _operator = Operator::start_with(&scene.cluster, scene.options()).await?;
     let service: Service = scene.service(&issuer(ROLE)).await?;
-    let missed = service.until_reason("PermissionDenied").await?;
-    assert!(tls(&missed).2.contains("create serviceaccounts/token in namespace"), "{}", tls(&missed).2);
-    scene.grant().await?;
+    // Without the finalizer nothing is asked that nobody would take back.
+    let given = [finalizers, tokens];
+    for (step, word) in [(0, words[1]), (1, words[0])] {
+        scene.grant(&given[..step]).await?;
+        let told = |service: &HardenedService| {
+            let (_, reason, message) = tls(service);
+            reason == "PermissionDenied" && message.contains(&format!("{word} in namespace"))
+        };
+        service.until(word, told).await?;
+        assert_eq!(scene.counts()?[3], 0, "Vault was asked");
+    }
+    scene.grant(&given).await?;
     service.made().await?;
     scene.until_issued("").await?;
     Ok(())

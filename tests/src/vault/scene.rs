@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use super::Vault;
 use crate::certificate::{Pair, tls_secret};
 use crate::cluster::{CLUSTER_ROLE, Cluster, NAMESPACE_ROLE, Namespace, unique};
-use crate::fixture::{OPERATOR, Service, example};
-use crate::install::render;
+use crate::fixture::{OPERATOR, Service, named};
+use crate::install::{kubectl, render};
 use crate::operator::Options;
 use crate::rights::{self, Right};
 use crate::wait::{Look, wait_until};
@@ -25,6 +25,10 @@ pub const HOST: &str = "shop.example.com";
 pub const ROLE: &str = "web";
 /// The path of the login, of the signature and of the end of the token.
 pub const PATHS: [&str; 3] = ["auth/kubernetes/login", "pki/sign/web", "auth/token/revoke-self"];
+/// The path of a revocation.
+pub const REVOKE: &str = "pki/revoke-with-key";
+/// What the policy of its login lets a service do without a revocation.
+pub const SIGN: &str = r#"path "pki/sign/web" { capabilities = ["update"] }"#;
 const LIMIT: Duration = Duration::from_mins(3);
 
 /// All of it; the service is not made yet.
@@ -52,7 +56,8 @@ impl Scene {
         vault.enable_kubernetes(&cluster, &reviewers.name).await?;
         let root = vault.enable_pki()?;
         vault.pki_role(ROLE, &[HOST], role)?;
-        vault.policy("certificates", r#"path "pki/sign/web" { capabilities = ["update"] }"#)?;
+        vault
+            .policy("certificates", &format!(r#"{SIGN} path "{REVOKE}" {{ capabilities = ["update"] }}"#))?;
         let scene = Self {
             settings: settings(&cluster, &vault)?,
             vault,
@@ -61,24 +66,24 @@ impl Scene {
             namespace,
             _reviewers: reviewers,
         };
-        scene.let_in()?;
+        scene.let_in("shop")?;
         scene.vault.enable_audit()?;
         scene.grant(&scene.rights().await?).await?;
         Ok(scene)
     }
 
-    /// Lets the service's account log in, to a role of its own.
-    pub fn let_in(&self) -> Result<()> {
+    /// Lets the account of a service log in, to a role of its own.
+    pub fn let_in(&self, service: &str) -> Result<()> {
         let login = json!({
-            "bound_service_account_names": "shop", "bound_service_account_namespaces": self.namespace.name,
+            "bound_service_account_names": service, "bound_service_account_namespaces": self.namespace.name,
             "audience": "vault", "token_policies": "certificates", "token_ttl": "5m", "token_type": "service",
         });
-        self.vault.call("POST", &self.login_role(), &login).map(drop)
+        self.vault.call("POST", &self.login_role(service), &login).map(drop)
     }
 
     /// Where Vault keeps the role of that login.
-    pub fn login_role(&self) -> String {
-        format!("auth/kubernetes/role/hardened-{}-shop", self.namespace.name)
+    pub fn login_role(&self, service: &str) -> String {
+        format!("auth/kubernetes/role/hardened-{}-{service}", self.namespace.name)
     }
 
     /// How the operator is started.
@@ -89,7 +94,12 @@ impl Scene {
 
     /// The service `shop` with this issuer and what else its `tls` has.
     pub async fn service(&self, tls: &Value) -> Result<Service> {
-        let mut service = example("tls-secret")?;
+        self.named("shop", tls).await
+    }
+
+    /// The same under another name.
+    pub async fn named(&self, name: &str, tls: &Value) -> Result<Service> {
+        let mut service = named("tls-secret", name)?;
         service.spec.tls = serde_json::from_value(tls.clone())?;
         Service::create(&self.cluster, &self.namespace.name, &service).await
     }
@@ -190,6 +200,20 @@ impl Scene {
             &self.namespace.name,
         );
         maps.get("shop-ca").await?.data.and_then(|mut data| data.remove("ca.crt")).context("no ca.crt")
+    }
+}
+
+impl Drop for Scene {
+    /// The operator ended before: nobody would take the finalizers off, and the namespace would stay.
+    fn drop(&mut self) {
+        let (cluster, namespace) = (&self.cluster, &*self.namespace.name);
+        let ask = |arguments: &[&str]| kubectl(cluster, &[arguments, &["-n", namespace]].concat(), "");
+        let _ = ask(&["delete", "namespace", namespace, "--wait=false", "--ignore-not-found"]);
+        let services = ask(&["get", "hardenedservices", "-o", "name"]).unwrap_or_default();
+        for service in services.lines() {
+            let free = r#"{"metadata": {"finalizers": null}}"#;
+            let _ = ask(&["patch", service, "--type=merge", "-p", free]);
+        }
     }
 }
 
