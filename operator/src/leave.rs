@@ -74,7 +74,7 @@ pub async fn leave(ctx: &Context, service: &Guarded) -> Result<Next, Error> {
             action: "Revoke",
             note: format!("Vault revoked the certificate {serial}, because the service is deleted"),
         },
-        Err(Failed::Never(problem)) => given_up(problem),
+        Err(Failed::Never(problem)) => given_up(&problem),
         Err(Failed::NotNow(problem)) => {
             tracing::warn!(why = problem.message, "the certificate is not revoked yet");
             let now = clock::now();
@@ -82,7 +82,7 @@ pub async fn leave(ctx: &Context, service: &Guarded) -> Result<Next, Error> {
             if now < end && wait.count < MOST {
                 return Ok(after(wait.until.min(end), now));
             }
-            given_up(wait.problem)
+            given_up(&wait.problem)
         }
     };
     match hold::release(ctx, service).await {
@@ -168,7 +168,7 @@ fn silent() -> Problem {
     Problem { reason: Reason::ApiError, message: "the API server does not answer".into() }
 }
 
-fn given_up(problem: Problem) -> Happening<'static> {
+fn given_up(problem: &Problem) -> Happening<'static> {
     Happening {
         severity: Severity::Warning,
         reason: "NotRevoked",

@@ -17,6 +17,7 @@ use testbed::fixture::{OPERATOR, Service, rest};
 use testbed::operator::Options;
 use testbed::pieces::{objects, pieces};
 use testbed::provided::{Provided, tls};
+use testbed::rights::Right;
 use testbed::vault::scene::{HOST, PATHS, ROLE, Scene};
 use testbed::{Look, Operator, wait_until};
 
@@ -279,7 +280,7 @@ async fn without_a_connection_the_operator_lacks_two_rights_and_with_one_it_says
     let scene = Scene::set("vault-right", &json!({})).await?;
     let rights = scene.rights().await?;
     let words = ["create serviceaccounts/token", "patch hardenedservices.hardened.dev"];
-    assert_eq!(rights.each_ref().map(|right| right.words()), words);
+    assert_eq!(rights.each_ref().map(Right::words), words);
     let [tokens, finalizers] = rights;
     let denied = async |right| {
         let namespace = Some(scene.namespace.name.as_str());

@@ -68,16 +68,18 @@ fn is_revoked(scene: &Scene, pair: &Pair) -> Result<bool> {
     Ok(revoked)
 }
 
-/// The event about the end of a service: its type and its words.
-async fn told(scene: &Scene, reason: &str) -> Result<(String, String)> {
+/// Waits for the event about the end of a service that has these words, and gives its type.
+async fn told(scene: &Scene, reason: &str, words: &str) -> Result<String> {
     let events = Api::<Event>::namespaced(scene.cluster.client.clone(), &scene.namespace.name);
-    wait_until(SOON, &format!("the event {reason}"), async || {
+    let of = |event: &Event| {
+        event.reason.as_deref() == Some(reason)
+            && event.note.as_ref().is_some_and(|note| note.contains(words))
+    };
+    wait_until(SOON, &format!("the event {reason} with {words:?}"), async || {
         let events = events.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
-        match events.iter().find(|event| event.reason.as_deref() == Some(reason)) {
-            Some(event) => {
-                Look::Done((event.type_.clone().unwrap_or_default(), event.note.clone().unwrap_or_default()))
-            }
-            None => Look::NotYet(events.into_iter().map(|event| event.reason).collect::<Vec<_>>()),
+        match events.iter().find(|event| of(event)) {
+            Some(event) => Look::Done(event.type_.clone().unwrap_or_default()),
+            None => Look::NotYet(events.into_iter().map(|event| event.note).collect::<Vec<_>>()),
         }
     })
     .await
@@ -104,8 +106,8 @@ async fn the_certificate_of_a_deleted_service_is_revoked_and_another_s_is_not() 
     ensure!(is_revoked(&scene, &pair)?, "it is still trusted");
     ensure!(!is_revoked(&scene, &theirs)?, "another's is revoked");
     ensure!(other.get().await?.finalizers() == [VAULT_FINALIZER]);
-    let (kind, note) = told(&scene, "CertificateRevoked").await?;
-    ensure!(kind == "Normal" && note.contains(pair.serial()?.trim_start_matches("00:")), "{kind} {note}");
+    let serial = pair.serial()?;
+    ensure!(told(&scene, "CertificateRevoked", serial.trim_start_matches("00:")).await? == "Normal");
 
     let answers = scene.answers(REVOKE)?;
     ensure!(answers.len() == 1, "{answers:#?}");
@@ -130,27 +132,17 @@ async fn where_the_policy_does_not_allow_it_the_service_goes_at_once_with_a_warn
     let (service, pair) = issued(&scene).await?;
     delete(&service).await?;
     until_gone(&service, SOON).await?;
-    let (kind, note) = told(&scene, "NotRevoked").await?;
-    ensure!(kind == "Warning" && note.contains("Vault refuses pki/revoke-with-key (403)"), "{kind} {note}");
+    ensure!(told(&scene, "NotRevoked", "Vault refuses pki/revoke-with-key (403)").await? == "Warning");
     ensure!(!is_revoked(&scene, &pair)?);
 
-    // So it does where what is needed is gone: another's key instead of Vault's, or the connection.
+    // So it does where the platform took the connection away.
     let again = scene.service(&issuer()).await?;
     again.made().await?;
     operator.stop().await?;
     delete(&again).await?;
     operator.restart_with(&scene.cluster, Options::default()).await?;
     until_gone(&again, SOON).await?;
-    let events = Api::<Event>::namespaced(scene.cluster.client.clone(), &scene.namespace.name);
-    wait_until(SOON, "the second warning", async || {
-        let notes = events.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
-        let notes: Vec<_> = notes.into_iter().filter_map(|event| event.note).collect();
-        match notes.iter().any(|note| note.contains("no vaultConnections.default any more")) {
-            true => Look::Done(()),
-            false => Look::NotYet(notes),
-        }
-    })
-    .await
+    told(&scene, "NotRevoked", "no vaultConnections.default any more").await.map(drop)
 }
 
 #[tokio::test]
@@ -183,8 +175,7 @@ async fn a_vault_that_stays_down_holds_the_service_for_two_minutes_and_no_longer
     delete(&service).await?;
     let took = until_gone(&service, Duration::from_secs(40)).await?;
     ensure!(took > Duration::from_secs(15), "given up after {took:?}");
-    let (kind, note) = told(&scene, "NotRevoked").await?;
-    ensure!(kind == "Warning" && note.contains("does not answer"), "{kind} {note}");
+    ensure!(told(&scene, "NotRevoked", "does not answer").await? == "Warning");
     Ok(())
 }
 
@@ -210,10 +201,8 @@ async fn who_waits_for_the_children_to_go_first_waits_for_nothing_else() -> Resu
     service.api().delete(&service.name, &DeleteParams::foreground()).await?;
     until_gone(&service, SOON).await?;
     // Secret and account may be gone before.
-    match is_revoked(&scene, &pair)? {
-        true => told(&scene, "CertificateRevoked").await.map(drop),
-        false => told(&scene, "NotRevoked").await.map(drop),
-    }
+    let reason = if is_revoked(&scene, &pair)? { "CertificateRevoked" } else { "NotRevoked" };
+    told(&scene, reason, "").await.map(drop)
 }
 
 #[tokio::test]
@@ -249,7 +238,7 @@ async fn killed_before_the_first_request_to_vault_and_between_revocation_and_end
     until_gone(&service, SOON).await?;
     let codes: Vec<_> = scene.answers(REVOKE)?.iter().map(|answer| answer.get("error").cloned()).collect();
     ensure!(codes == [None, None], "revoked already is revoked: {codes:?}");
-    told(&scene, "CertificateRevoked").await.map(drop)
+    told(&scene, "CertificateRevoked", "").await.map(drop)
 }
 
 #[tokio::test]
