@@ -1,7 +1,7 @@
 # The commands of this repository; `make help` lists them. The work is in hack/ and tests/.
 
 .DEFAULT_GOAL := help
-.PHONY: help test soak bench bench-api demo demo-down judge manifests images
+.PHONY: help test soak bench bench-api bench-certificates demo demo-down judge manifests images
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ demo-down: ## Remove what `make demo` made.
 
 bench: ## Measure what services cost; writes docs/benchmarks.md.
 	@hack/bench.sh
+
+bench-certificates: ## Measure what certificates cost; writes docs/benchmarks/certificates.md.
+	@hack/bench-certificates.sh
 
 bench-api: ## Measure what the api-server costs; writes docs/benchmarks/api.md.
 	@hack/bench-api.sh

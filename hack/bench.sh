@@ -18,17 +18,9 @@ target/release/testbed bench "$@" >"$table"
 cat "$table"
 (($# == 0)) || exit 0
 
-commit=$(git rev-parse --short=12 HEAD)
-[[ -z $(git status --porcelain -- ':!docs') ]] || commit="$commit with changes"
-memory=$(awk '/^MemTotal:/ { printf "%.0f", $2 / 1048576 }' /proc/meminfo)
 {
-    cat <<MARKDOWN
-# What services cost
-
-Commit \`$commit\`, command \`make bench\`, $(date -u +%F), $(nproc) cores, $memory GiB, load $load before it began. Where runs differ:
-smallest / median / largest of 3.
-
-MARKDOWN
+    printf '# What services cost\n\n'
+    provenance "make bench" "$load"
     cat "$table" docs/benchmarks/method.md
 } >docs/benchmarks.md
 note "written to docs/benchmarks.md"

@@ -46,3 +46,16 @@ use_clients() {
     [[ -n $clients ]] || die "no kubectl and helm in $cache; run: cargo run -p testbed -- build"
     PATH=${clients#* }:$PATH
 }
+
+# The paragraph above a table of figures: which commit, on which machine, how busy it was.
+provenance() { # provenance COMMAND LOAD
+    local commit memory
+    commit=$(git rev-parse --short=12 HEAD)
+    [[ -z $(git status --porcelain -- ':!docs') ]] || commit="$commit with changes"
+    memory=$(awk '/^MemTotal:/ { printf "%.0f", $2 / 1048576 }' /proc/meminfo)
+    cat <<MARKDOWN
+Commit \`$commit\`, command \`$1\`, $(date -u +%F), $(nproc) cores, $memory GiB, load $2 before it began. Where runs differ:
+smallest / median / largest of 3.
+
+MARKDOWN
+}

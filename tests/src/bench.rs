@@ -1,6 +1,8 @@
 //! What services cost the operator and the API server: requests, writes, CPU, memory, time. Each run has a control
 //! plane of its own and a release build of the operator. It measures and judges nothing.
 
+pub mod certificates;
+
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -189,7 +191,12 @@ impl Bench {
                 Ok(())
             });
         let names = services.iter().map(ResourceExt::name_any).collect();
-        let applied = self.until_applied(&everywhere, &from, names);
+        let children = fixture::wanted(&self.shape).len();
+        let is_applied = |service: &HardenedService| {
+            let status = service.status.iter().flat_map(|status| &status.children);
+            status.filter(|child| child.state == ChildState::Applied).count() == children
+        };
+        let applied = self.until(&everywhere, &from, names, is_applied);
         tokio::time::timeout(LIMIT, async { tokio::try_join!(create, applied) }).await??;
         let time = start.elapsed();
         self.made += more;
@@ -213,14 +220,14 @@ impl Bench {
         service
     }
 
-    /// Waits until status says of each of these that all its children are applied.
-    async fn until_applied(
+    /// Waits until each of these services has passed a test.
+    async fn until(
         &self,
         api: &Api<HardenedService>,
         from: &str,
         mut names: BTreeSet<String>,
+        test: impl Fn(&HardenedService) -> bool,
     ) -> Result<()> {
-        let children = fixture::wanted(&self.shape).len();
         let params = WatchParams::default().timeout(290);
         let mut from = from.to_owned();
         let mut events = api.watch(&params, &from).await?.boxed();
@@ -232,9 +239,7 @@ impl Bench {
             };
             let (WatchEvent::Added(service) | WatchEvent::Modified(service)) = event else { continue };
             from = service.resource_version().unwrap_or(from);
-            let status = service.status.clone().unwrap_or_default();
-            let applied = status.children.iter().filter(|child| child.state == ChildState::Applied).count();
-            if applied == children {
+            if test(&service) {
                 names.remove(&service.name_any());
             }
         }

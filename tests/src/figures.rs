@@ -1,7 +1,9 @@
 //! The benchmark's figures as a table in Markdown, beside those of a peer. It measures nothing.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use crate::bench::certificates::Renewed;
 use crate::bench::{Created, Restarted};
 
 /// Smallest, median and largest of the runs for each figure. `alone` are runs without the controllers of Kubernetes.
@@ -28,7 +30,49 @@ pub fn table(
         let of_size: Vec<_> = restarted.iter().filter(|restart| restart.services == size).collect();
         rows.extend(restart(size, &of_size));
     }
-    let mut out = String::from("| figure | ours | target | Skiperator |\n|---|---|---|---|\n");
+    markdown("Skiperator", &rows)
+}
+
+/// The same for certificates: beside the controllers, and without them.
+pub fn certificates(renewed: &[Vec<Renewed>; 2]) -> String {
+    let rows: Vec<_> = ["", "; without controllers"]
+        .into_iter()
+        .zip(renewed)
+        .flat_map(|(beside, runs)| {
+            renewal(runs).into_iter().map(move |[what, rest @ ..]| {
+                let [ours, target, peer] = rest;
+                [format!("{what}{beside}"), ours, target, peer]
+            })
+        })
+        .collect();
+    markdown("cert-manager 1.21, CA issuer", &rows)
+}
+
+fn renewal(runs: &[Renewed]) -> Vec<Row> {
+    let per =
+        |of: &dyn Fn(&Renewed) -> f64| spread(runs.iter().map(|run| of(run) / count(run.certificates)), 1);
+    let beside = per(&|run| count(run.of_service(false)));
+    let mut rows =
+        vec![row("requests per certificate, those of the service's own resource aside", beside, "3", "25")];
+    let kinds: BTreeSet<_> = runs.iter().flat_map(|run| run.requests.keys()).collect();
+    for kind in kinds {
+        let of = per(&|run| count(run.requests.get(kind).copied().unwrap_or_default()));
+        rows.push(row(&format!("requests per certificate: {kind}"), of, "", ""));
+    }
+    let certificates = runs.first().map_or(0, |run| run.certificates);
+    let time = spread(runs.iter().map(|run| run.time.as_secs_f64()), 1);
+    let writes = spread(runs.iter().map(|run| count(run.restart_writes)), 0);
+    rows.extend([
+        row("passes over a service per certificate", per(&|run| count(run.passes)), "", ""),
+        row("CPU of the operator per certificate, ms", per(&|run| run.cpu.as_secs_f64() * 1e3), "3", "25"),
+        row(&format!("{certificates} certificates at once, s"), time, "3", "11.7"),
+        row("restart afterwards: writes", writes, "0", ""),
+    ]);
+    rows
+}
+
+fn markdown(peer: &str, rows: &[Row]) -> String {
+    let mut out = format!("| figure | ours | target | {peer} |\n|---|---|---|---|\n");
     for row in rows {
         // Writing to a String cannot fail.
         let _ = writeln!(out, "| {} |", row.join(" | "));

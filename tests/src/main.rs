@@ -62,6 +62,15 @@ enum Command {
         #[arg(long, value_delimiter = ',', default_value = "600,1000")]
         many: Vec<usize>,
     },
+    /// The same for certificates alone, of services that stand already.
+    BenchCertificates {
+        /// How often, beside the controllers of Kubernetes and without them.
+        #[arg(long, default_value_t = 3)]
+        runs: usize,
+        /// How many at once.
+        #[arg(long, default_value_t = 200)]
+        certificates: usize,
+    },
     /// Stop it when its last user is gone.
     #[command(hide = true)]
     Watch,
@@ -103,11 +112,10 @@ async fn run(command: Command) -> Result<()> {
         Command::Previous => previous::build().map(drop),
         Command::Bench { runs, services, many } => {
             let plan = bench::Plan { runs, services, many };
-            // Given up in order, so that no control plane is left behind.
-            tokio::select! {
-                table = Box::pin(bench::run(&plan)) => say(&table?),
-                _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
-            }
+            measured(Box::pin(bench::run(&plan))).await
+        }
+        Command::BenchCertificates { runs, certificates } => {
+            measured(Box::pin(bench::certificates::run(runs, certificates))).await
         }
         Command::Postgres { command } => {
             let server = Postgres::start()?;
@@ -118,6 +126,14 @@ async fn run(command: Command) -> Result<()> {
             Ok(())
         }
         Command::Watch => users::watch(&state),
+    }
+}
+
+/// Given up in order, so that no control plane is left behind.
+async fn measured(bench: impl Future<Output = Result<String>>) -> Result<()> {
+    tokio::select! {
+        table = bench => say(&table?),
+        _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
     }
 }
 
