@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use crds::{HardenedService, VAULT_FINALIZER};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt};
 use rustix::process::Signal;
@@ -15,6 +16,7 @@ use testbed::certificate::Pair;
 use testbed::fixture::{OPERATOR, Service, rest};
 use testbed::operator::Options;
 use testbed::pieces::pieces;
+use testbed::rights::{self, Right};
 use testbed::vault::scene::{REVOKE, ROLE, SIGN, Scene};
 use testbed::{Fault, FaultProxy, Look, Operator, wait_until};
 use x509_parser::pem::parse_x509_pem;
@@ -191,6 +193,23 @@ async fn a_namespace_is_deleted_as_a_whole_and_nothing_holds_it() -> Result<()> 
         other => Look::NotYet(format!("{other:?}")),
     })
     .await
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_onboarded_no_more_holds_no_service() -> Result<()> {
+    let scene = Scene::set("revoke-offboarded", &json!({})).await?;
+    let _operator = Operator::start_with(&scene.cluster, scene.options()).await?;
+    let (service, pair) = issued(&scene).await?;
+    let bindings = Api::<RoleBinding>::namespaced(scene.cluster.client.clone(), &scene.namespace.name);
+    bindings.delete("hardened-operator", &DeleteParams::default()).await?;
+    let read = Right { verb: "get".into(), group: String::new(), resource: "secrets".into(), name: None };
+    let namespace = Some(scene.namespace.name.as_str());
+    rights::until_allowed(&scene.cluster, OPERATOR, namespace, &read, false).await?;
+    delete(&service).await?;
+    until_gone(&service, SOON).await?;
+    ensure!(told(&scene, "NotRevoked", "the operator may not get secrets").await? == "Warning");
+    ensure!(!is_revoked(&scene, &pair)?);
+    Ok(())
 }
 
 #[tokio::test]
