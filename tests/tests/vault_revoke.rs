@@ -243,8 +243,9 @@ async fn killed_before_the_first_request_to_vault_and_between_revocation_and_end
     service.made().await?;
     let pair = scene.until_issued("").await?;
 
-    // The first write is the token for the login, the second one takes the finalizer off.
-    proxy.fault_after(namespace, 1, Fault::Refuse(500));
+    // The first write is the token for the login, the second one takes the finalizer off: it is not tried again before
+    // the operator is killed.
+    proxy.fault_after(namespace, 1, Fault::Throttle(30));
     delete(&service).await?;
     wait_until(SOON, "the revocation", async || match is_revoked(&scene, &pair) {
         Ok(true) => Look::Done(()),
