@@ -256,13 +256,15 @@ impl Inner {
         if let Some((known, key)) = self.objects.get_mut(&id)
             && compare::only_status_differs(kind, known, &object)
         {
-            // What was found right is right still.
-            if let Some(note) = self.notes.get_mut(&id).filter(|note| note.version == exactly(known)) {
+            let is_read = matches!(kind, Kind::Deployment | Kind::Certificate);
+            // What was found right is right still. Otherwise a pass has yet to look, or lost a race to this change.
+            let right = self.notes.get_mut(&id).filter(|note| note.version == exactly(known));
+            let concerns = is_read || right.is_none();
+            if let Some(note) = right {
                 note.version = exactly(&object);
             }
             *known = Arc::new(object);
-            let is_read = matches!(kind, Kind::Deployment | Kind::Certificate);
-            return is_read.then(|| key.clone()).into_iter().collect();
+            return concerns.then(|| key.clone()).into_iter().collect();
         }
         let mut touched = self.forget(&id);
         if let Some(service) = object.labels().get(SERVICE_LABEL) {
