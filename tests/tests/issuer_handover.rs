@@ -19,8 +19,7 @@ const BUNDLE: &str = "shop-ca";
 
 #[tokio::test]
 async fn the_issuer_before_is_trusted_until_every_ready_pod_serves_the_new_certificate() -> Result<()> {
-    let stage = Stage::set("handover").await?;
-    let mut operator = stage.operator().await?;
+    let (stage, mut operator) = Stage::set("handover").await?;
     let own = stage.own_ca().await?;
     stage.scene.until_copied(&stage.user).await?;
     stage.switch(&json!({"secret": null, "selfSigned": {}})).await?;
@@ -51,8 +50,7 @@ async fn the_issuer_before_is_trusted_until_every_ready_pod_serves_the_new_certi
 
 #[tokio::test]
 async fn it_is_trusted_no_more_when_the_last_pod_is_seen_and_after_an_emergency_at_once() -> Result<()> {
-    let stage = Stage::set("handover-end").await?;
-    let _operator = stage.operator().await?;
+    let (stage, _operator) = Stage::set("handover-end").await?;
     let own = stage.own_ca().await?;
     stage.scene.until_copied(&stage.user).await?;
     stage.pod().await?;
@@ -91,19 +89,17 @@ struct Stage {
 }
 
 impl Stage {
-    async fn set(name: &str) -> Result<Self> {
+    /// The operator first: that of another test, with keys of its own, must not have seen the service before.
+    async fn set(name: &str) -> Result<(Self, Operator)> {
         let (cluster, user) = (Cluster::get().await?, Provided::new()?);
         let home = testbed::home::home(&cluster, "home").await?;
+        let args = testbed::home::at(&home);
+        let operator = Operator::start_with(&cluster, Options { args, ..Options::default() }).await?;
         let scene = Scene::new(&cluster, name, Some(&user)).await?;
         let namespace = &scene.namespace.name;
         let maps = Api::namespaced(cluster.client.clone(), namespace);
         let pods = Api::namespaced(cluster.client.clone(), namespace);
-        Ok(Self { scene, home, cluster, user, maps, pods })
-    }
-
-    async fn operator(&self) -> Result<Operator> {
-        let args = testbed::home::at(&self.home);
-        Operator::start_with(&self.cluster, Options { args, ..Options::default() }).await
+        Ok((Self { scene, home, cluster, user, maps, pods }, operator))
     }
 
     async fn own_ca(&self) -> Result<String> {
