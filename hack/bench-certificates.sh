@@ -5,19 +5,7 @@
 source "$(dirname "$0")/lib.sh"
 cd "$checkout"
 
-step "programs and parts"
-quietly "building release programs" cargo build --release --locked -p operator -p testbed
-quietly "building the parts of a control plane" target/release/testbed build
-use_clients
-
-step "measuring"
-export HARDENED_OPERATOR=$checkout/target/release/hardened-operator
-table=$(mktemp)
-trap 'rm -f "$table"' EXIT
-load=$(cut -d ' ' -f 1 /proc/loadavg)
-target/release/testbed bench-certificates "$@" >"$table"
-cat "$table"
-(($# == 0)) || exit 0
+measure bench-certificates "$@"
 {
     printf '# What certificates cost\n\n'
     provenance "make bench-certificates" "$load"

@@ -47,6 +47,23 @@ use_clients() {
     PATH=${clients#* }:$PATH
 }
 
+# Measures by a release build on control planes of its own: the table is then in the file $table, and $load tells how busy
+# the machine was before. With arguments it is for the reader alone, and the script ends.
+measure() { # measure SUBCOMMAND [ARGUMENT...]
+    step "programs and parts"
+    quietly "building release programs" cargo build --release --locked -p operator -p testbed
+    quietly "building the parts of a control plane" target/release/testbed build
+    use_clients
+    step "measuring"
+    export HARDENED_OPERATOR=$checkout/target/release/hardened-operator
+    table=$(mktemp)
+    trap 'rm -f "$table"' EXIT
+    load=$(cut -d ' ' -f 1 /proc/loadavg)
+    target/release/testbed "$@" >"$table"
+    cat "$table"
+    (($# == 1)) || exit 0
+}
+
 # The paragraph above a table of figures: which commit, on which machine, how busy it was.
 provenance() { # provenance COMMAND LOAD
     local commit memory

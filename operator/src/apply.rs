@@ -17,6 +17,7 @@ use crate::{
     metrics,
     observe::{Observed, TlsSecret},
     ownership::is_ours,
+    version::exactly,
     write::Writer,
 };
 
@@ -99,8 +100,7 @@ pub async fn apply(
     applied.outcomes.extend(prune(pass, &wanted).await?);
     applied.deployment = deployment(pass);
     let note = pass.ctx.cache.note(Kind::Deployment, &pass.key.namespace, &pass.key.name);
-    applied.deployment_is_settled =
-        applied.deployment.as_ref().is_some_and(|d| note.version == (d.uid(), d.resource_version()));
+    applied.deployment_is_settled = applied.deployment.as_ref().is_some_and(|d| note.version == exactly(d));
     Ok(applied)
 }
 

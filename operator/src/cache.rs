@@ -14,6 +14,7 @@ use crate::{
     drift,
     pki::Leaf,
     refusal::Refusal,
+    version::{Version, exactly, progress},
 };
 
 /// A service by namespace and name.
@@ -47,7 +48,7 @@ pub struct Note {
     /// Digest of the target that was last written or found in place: with the same target, a difference is drift.
     pub target: Option<Digest>,
     /// Its uid and resourceVersion then. The cache may be further already, at a change that nobody has looked at.
-    pub version: (Option<String>, Option<String>),
+    pub version: Version,
     /// The server answered a dry run of this target (second) with this live object (first): its normal form.
     pub normal: Option<(Digest, Digest)>,
     /// What taking over the foreign object in the child's place would change.
@@ -62,7 +63,7 @@ pub struct Note {
 #[derive(Clone, Debug, PartialEq)]
 pub struct SecretNote {
     /// Its uid and resourceVersion then.
-    pub version: (Option<String>, Option<String>),
+    pub version: Version,
     /// Digest of everything that it was checked against and agrees with.
     pub expected: Digest,
     /// The certificate in it; nothing when it is not the operator's own.
@@ -75,7 +76,7 @@ pub struct SecretNote {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProvidedNote {
     /// Its uid and resourceVersion then.
-    pub version: (Option<String>, Option<String>),
+    pub version: Version,
     /// Digest of everything that it was checked against.
     pub wanted: Digest,
     /// When time alone changes what the checks say.
@@ -133,7 +134,7 @@ impl Cache {
         let mut inner = self.write();
         let known = inner.objects.contains_key(&(kind, namespace.clone(), object.name_any()));
         let watched = inner.watched.get(&(kind, namespace)).copied().unwrap_or_default();
-        if known || version(&object) > watched {
+        if known || progress(&object) > watched {
             inner.insert(kind, object);
         }
     }
@@ -143,7 +144,7 @@ impl Cache {
         let id = (kind, object.namespace().unwrap_or_default(), object.name_any());
         let mut inner = self.write();
         inner.pass(kind, object);
-        if inner.objects.get(&id).is_some_and(|(known, _)| version(known) > version(object)) {
+        if inner.objects.get(&id).is_some_and(|(known, _)| progress(&**known) > progress(object)) {
             return BTreeSet::new();
         }
         inner.notes.remove(&id);
@@ -243,13 +244,13 @@ impl Inner {
     /// The watch has shown this version.
     fn pass(&mut self, kind: Kind, object: &DynamicObject) {
         let mark = self.watched.entry((kind, object.namespace().unwrap_or_default())).or_default();
-        *mark = version(object).max(*mark);
+        *mark = progress(object).max(*mark);
     }
 
     fn insert(&mut self, kind: Kind, mut object: DynamicObject) -> BTreeSet<Key> {
         let namespace = object.namespace().unwrap_or_default();
         let id = (kind, namespace.clone(), object.name_any());
-        if self.objects.get(&id).is_some_and(|(known, _)| version(known) >= version(&object)) {
+        if self.objects.get(&id).is_some_and(|(known, _)| progress(&**known) >= progress(&object)) {
             return BTreeSet::new();
         }
         drift::forget_fields(&mut object.metadata);
@@ -258,7 +259,7 @@ impl Inner {
         {
             let is_read = matches!(kind, Kind::Deployment | Kind::Certificate);
             // What was found right is right still. Otherwise a pass has yet to look, or lost a race to this change.
-            let right = self.notes.get_mut(&id).filter(|note| note.version == exactly(known));
+            let right = self.notes.get_mut(&id).filter(|note| note.version == exactly(&**known));
             let concerns = is_read || right.is_none();
             if let Some(note) = right {
                 note.version = exactly(&object);
@@ -286,16 +287,6 @@ impl Inner {
         }
         BTreeSet::from([key])
     }
-}
-
-/// Uid and resourceVersion.
-fn exactly(object: &DynamicObject) -> (Option<String>, Option<String>) {
-    (object.uid(), object.resource_version())
-}
-
-/// resourceVersions of one kind are numbers that grow (KEP-5504).
-pub fn version(object: &DynamicObject) -> u128 {
-    object.metadata.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -47,6 +47,7 @@ mod settings;
 mod task;
 mod turns;
 mod vault;
+mod version;
 mod view;
 mod watch;
 mod write;

@@ -13,6 +13,7 @@ use crate::{
     error::Error,
     issuer::Case,
     ownership::is_ours,
+    version::exactly,
 };
 
 /// What a pass starts from.
@@ -83,7 +84,7 @@ pub async fn tls_secret(case: &Case<'_>, fits: impl Fn(&SecretNote) -> bool) -> 
         if !is_ours(&meta.metadata, service) {
             return Ok(TlsSecret::Foreign);
         }
-        let version = (meta.uid(), meta.resource_version());
+        let version = exactly(&*meta);
         let note = ctx.cache.note(Kind::Secret, &key.namespace, &name).secret;
         if let Some(note) = note.filter(|note| note.version == version && fits(note)) {
             return Ok(TlsSecret::Known(note));

@@ -7,12 +7,12 @@ use std::{
 
 use crds::HardenedService;
 use kube::{
-    Resource, ResourceExt,
+    ResourceExt,
     core::DeserializeGuard,
     runtime::reflector::{ObjectRef, Store},
 };
 
-use crate::{cache::Key, key_of, watch::Guarded};
+use crate::{cache::Key, key_of, version::progress, watch::Guarded};
 
 /// Without the answers, a pass that runs before the watch has caught up would write the same status again.
 pub struct Services {
@@ -32,7 +32,7 @@ impl Services {
         let written = self.written().get(&key(of)).cloned();
         let seen = self.watched.get(of)?;
         Some(match written {
-            Some(written) if written.uid() == seen.uid() && version(&written) > version(&seen) => written,
+            Some(written) if written.uid() == seen.uid() && progress(&*written) > progress(&*seen) => written,
             _ => seen,
         })
     }
@@ -46,13 +46,13 @@ impl Services {
     pub fn is_answer(&self, seen: &Guarded) -> bool {
         let written = self.written();
         let written = written.get(&key_of(seen));
-        written.is_some_and(|written| written.uid() == seen.uid() && version(written) == version(seen))
+        written.is_some_and(|written| written.uid() == seen.uid() && progress(&**written) == progress(seen))
     }
 
     /// The store has this version now: an answer that is not newer is not needed any more.
     pub fn caught_up(&self, key: &Key, seen: u128) {
         let mut written = self.written();
-        if written.get(key).is_some_and(|written| version(written) <= seen) {
+        if written.get(key).is_some_and(|written| progress(&**written) <= seen) {
             written.remove(key);
         }
     }
@@ -76,11 +76,6 @@ impl Services {
 
 fn key(of: &ObjectRef<Guarded>) -> Key {
     Key { namespace: of.namespace.clone().unwrap_or_default(), name: of.name.clone() }
-}
-
-/// resourceVersions of one kind are numbers that grow (KEP-5504).
-pub fn version(service: &Guarded) -> u128 {
-    service.meta().resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -112,7 +107,7 @@ mod tests {
         assert!(services.newest(&of).is_none(), "an answer for a service that the watch does not have");
         for (watched, uid, newest) in [(8, "a", 9), (10, "a", 10), (2, "b", 2)] {
             writer.apply_watcher_event(&Event::Apply(guarded(watched, uid)));
-            assert_eq!(services.newest(&of).map(|service| version(&service)), Some(newest));
+            assert_eq!(services.newest(&of).map(|service| progress(&*service)), Some(newest));
         }
         assert_eq!(services.within(Some("acme")), [key(&of)]);
         assert!(services.within(Some("other")).is_empty());
@@ -147,7 +142,7 @@ mod tests {
             });
             while !watch.is_finished() {
                 let answered = last.load(Ordering::SeqCst);
-                let newest = services.newest(&of).map(|service| version(&service));
+                let newest = services.newest(&of).map(|service| progress(&*service));
                 assert!(newest >= Some(answered.into()), "{newest:?} after {answered}");
             }
         });

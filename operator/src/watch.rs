@@ -25,7 +25,7 @@ use kube::{
 use render::Kind;
 use tokio::task::JoinSet;
 
-use crate::{Context, cache::Key, crd, key_of, services::version};
+use crate::{Context, cache::Key, crd, key_of, version::progress};
 
 pub use certificates::{Wanted, are_seen};
 pub use follow::{Change, follow};
@@ -181,7 +181,7 @@ fn take(feed: &Feed, writer: &mut Writer<Guarded>, change: Change<Guarded>) {
 }
 
 fn show(feed: &Feed, writer: &mut Writer<Guarded>, service: Guarded) -> Key {
-    let (key, version) = (key_of(&service), version(&service));
+    let (key, version) = (key_of(&service), progress(&service));
     writer.apply_watcher_event(&Event::Apply(service));
     feed.ctx.services.caught_up(&key, version);
     key

@@ -16,6 +16,7 @@ use crate::{
     error::{Error, problem},
     metrics,
     ownership::is_ours,
+    version::exactly,
 };
 
 /// How often a PUT that lost a race is tried in one pass; the watch brings the next one.
@@ -65,7 +66,7 @@ impl Writer<'_> {
     /// Whether exactly this version was found to be what is wanted, or made so: most passes end here, without a copy.
     pub fn is_settled(&self, live: &DynamicObject, desired: &Value) -> bool {
         let note = self.pass.ctx.cache.note(self.child.kind, &self.pass.key.namespace, &self.child.name);
-        note.version == (live.uid(), live.resource_version())
+        note.version == exactly(live)
             && is_ours(&live.metadata, self.pass.service)
             && note.target == Some(digest(desired))
     }
@@ -195,8 +196,7 @@ impl Writer<'_> {
     }
 
     fn done(&self, live: DynamicObject, target: Option<Digest>) -> Outcome {
-        let uid = live.uid();
-        let version = (uid.clone(), live.resource_version());
+        let (uid, version) = (live.uid(), exactly(&live));
         let (kind, namespace) = (self.child.kind, &self.pass.key.namespace);
         self.pass.ctx.cache.remember(kind, namespace, &self.child.name, |n| {
             n.target = target;

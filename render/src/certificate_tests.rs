@@ -1,3 +1,5 @@
+//! Tests of the Certificate: what it asks cert-manager for, and who gets none.
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use rustls::ClientConfig;
 
 use crate::load::{Target, enter, handshake, trust};
@@ -70,15 +70,18 @@ impl Handshakes {
         self.shared.failures.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Ends it; gives how many succeeded, and what failed.
-    pub fn end(self) -> Result<(usize, Vec<String>)> {
+    /// Ends it; gives how many succeeded. It is an error if one failed.
+    pub fn end_without_failure(self) -> Result<usize> {
         self.shared.stop.store(true, Ordering::Relaxed);
         for thread in self.threads {
             thread.join().map_err(|_| anyhow!("a thread of the handshakes died"))??;
         }
         let failures =
             std::mem::take(&mut *self.shared.failures.lock().unwrap_or_else(PoisonError::into_inner));
-        Ok((self.shared.made.load(Ordering::Relaxed), failures))
+        let made = self.shared.made.load(Ordering::Relaxed);
+        let first = &failures[..failures.len().min(5)];
+        ensure!(failures.is_empty(), "{} of {made} failed: {first:#?}", failures.len());
+        Ok(made)
     }
 }
 

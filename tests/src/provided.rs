@@ -168,6 +168,12 @@ pub fn tls(service: &HardenedService) -> (String, String, String) {
     tls.map_or_else(Default::default, |c| (c.status.clone(), c.reason.clone(), c.message.clone()))
 }
 
+/// The issuer as status names it; empty without one.
+pub fn issued_by(service: &HardenedService) -> String {
+    let tls = service.status.as_ref().and_then(|status| status.tls.clone());
+    tls.and_then(|tls| tls.issuer).unwrap_or_default()
+}
+
 fn authority(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);

@@ -39,14 +39,7 @@ async fn two_rotations_in_a_row_fail_no_handshake_of_50_a_second() -> Result<()>
     );
     ensure!(stage.serves_secret(&stage.target().await?).await?, "something else is served");
     ensure!(stage.pods().await? == pods, "a new CA needs no new pod");
-    let (made, failures) = load.end()?;
-    println!("SOAK end: {made} handshakes, {} failed", failures.len());
-    ensure!(
-        failures.is_empty(),
-        "{} of {made} failed: {:#?}",
-        failures.len(),
-        &failures[..failures.len().min(5)]
-    );
+    println!("SOAK end: {} handshakes, 0 failed", load.end_without_failure()?);
     Ok(())
 }
 

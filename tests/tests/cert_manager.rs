@@ -13,18 +13,13 @@ use testbed::cert_manager::{ISSUED, ISSUER, Scene};
 use testbed::certificate::{Pair, ca};
 use testbed::cluster::{NAMESPACE_ROLE, OPERATOR_NAMESPACE};
 use testbed::fixture::{OPERATOR, condition, rest};
-use testbed::provided::tls;
+use testbed::provided::{issued_by, tls};
 use testbed::{Look, Operator, install, rights, wait_until};
 
 const LIMIT: Duration = Duration::from_mins(1);
 
 fn issuer(name: &str) -> Value {
     json!({"issuer": {"certManager": {"issuerRef": {"name": name}}}})
-}
-
-fn from(service: &HardenedService) -> String {
-    let tls = service.status.as_ref().and_then(|status| status.tls.clone());
-    tls.and_then(|tls| tls.issuer).unwrap_or_default()
 }
 
 fn is_well(service: &HardenedService) -> bool {
@@ -46,7 +41,7 @@ async fn a_certificate_of_the_issuer_is_copied_and_a_restart_writes_nothing_and_
     let first = scene.until_issued("").await?;
     let made = service.until("all to be well", is_well).await?;
     assert_eq!(first.seconds()?, 720 * 3600, "as the spec asks");
-    assert_eq!(from(&made), "certManager/Issuer/internal");
+    assert_eq!(issued_by(&made), "certManager/Issuer/internal");
     assert!(service.child(Kind::Deployment, "shop").await?.is_some(), "no pods");
     let renewal = scene.certificates().get(ISSUED).await?.data["status"]["renewalTime"].clone();
     let shown = serde_json::to_value(made.status.and_then(|status| status.tls))?["renewAt"].clone();
@@ -124,7 +119,7 @@ async fn another_issuer_takes_over_when_it_has_a_pair_and_the_certificate_goes_w
     let own = json!({"spec": {"tls": {"issuer": {"certManager": null, "selfSigned": {}}}}});
     service.patch(&own).await?;
     service
-        .until("the own CA", |service| from(service).starts_with("selfSigned/") && is_well(service))
+        .until("the own CA", |service| issued_by(service).starts_with("selfSigned/") && is_well(service))
         .await?;
     gone(&scene).await?;
     let kept = Pair::of(&scene.secret().await?)?;
@@ -144,7 +139,7 @@ async fn another_issuer_takes_over_when_it_has_a_pair_and_the_certificate_goes_w
     scene.start_controllers()?;
     let second = scene.until_issued(&first.serial()?).await?;
     service
-        .until("all to be well", |service| from(service).starts_with("certManager/") && is_well(service))
+        .until("all to be well", |service| issued_by(service).starts_with("certManager/") && is_well(service))
         .await?;
     assert_ne!(second.key, kept.key);
     assert_ne!(scene.certificates().get(ISSUED).await?.uid(), uid, "it was not deleted");

@@ -46,14 +46,7 @@ async fn switching_issuers_fails_no_handshake_and_the_served_certificate_changes
         ensure!(stage.pods().await? == pods, "another issuer needs no new pod");
         println!("SOAK {issuer}: served by every pod after {} s", took.as_secs());
     }
-    let (made, failures) = load.end()?;
-    println!("SOAK end: {made} handshakes, {} failed", failures.len());
-    ensure!(
-        failures.is_empty(),
-        "{} of {made} failed: {:#?}",
-        failures.len(),
-        &failures[..failures.len().min(5)]
-    );
+    println!("SOAK end: {} handshakes, 0 failed", load.end_without_failure()?);
     Ok(())
 }
 

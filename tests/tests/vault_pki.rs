@@ -16,23 +16,14 @@ use testbed::cluster::OPERATOR_NAMESPACE;
 use testbed::fixture::{OPERATOR, Service, rest};
 use testbed::operator::Options;
 use testbed::pieces::{objects, pieces};
-use testbed::provided::{Provided, tls};
+use testbed::provided::{Provided, issued_by, tls};
 use testbed::rights::Right;
-use testbed::vault::scene::{HOST, PATHS, ROLE, Scene};
+use testbed::vault::scene::{HOST, PATHS, ROLE, Scene, issuer};
 use testbed::{Look, Operator, wait_until};
 
 const LIMIT: Duration = Duration::from_mins(3);
 /// Longer than the operator waits with the next request to a Vault that has just answered.
 const PAUSE: Duration = Duration::from_secs(15);
-
-fn issuer(role: &str) -> Value {
-    json!({"issuer": {"vaultPki": {"role": role}}})
-}
-
-fn from(service: &HardenedService) -> String {
-    let tls = service.status.as_ref().and_then(|status| status.tls.clone());
-    tls.and_then(|tls| tls.issuer).unwrap_or_default()
-}
 
 /// Tokens that the operator asked the API server for.
 async fn tokens(scene: &Scene, mark: testbed::audit::Mark) -> Result<Requests> {
@@ -57,7 +48,7 @@ async fn a_certificate_takes_one_login_as_the_service_and_one_signature_and_then
     let pair = scene.until_issued("").await?;
     assert_eq!(scene.published().await?.trim(), scene.root.trim(), "ca.crt of the ConfigMap");
     assert_eq!(
-        (tls(&made).0.as_str(), from(&made)),
+        (tls(&made).0.as_str(), issued_by(&made)),
         ("True", format!("vaultPki/default/{ROLE}")),
         "{:?}",
         tls(&made)
@@ -203,7 +194,7 @@ async fn another_issuer_replaces_the_certificate_and_what_clients_trust_in_one_w
         rest(&audit, &scene.namespace.name).await?;
         let mark = audit.mark().await?;
         service.patch(&json!({"spec": {"tls": {"issuer": issuer}}})).await?;
-        let made = service.until(named, |service| from(service).starts_with(named)).await?;
+        let made = service.until(named, |service| issued_by(service).starts_with(named)).await?;
         assert_eq!(tls(&made).0, "True");
         let pair = Pair::of(&scene.secret().await?)?;
         assert_ne!(pair.serial()?, before.serial()?);
@@ -218,7 +209,7 @@ async fn another_issuer_replaces_the_certificate_and_what_clients_trust_in_one_w
     assert_eq!(scene.counts()?[1], 2, "one signature for each time");
     // Without an answer of Vault the own CA's stays, and clients go on trusting it.
     service.patch(&json!({"spec": {"tls": {"issuer": {"vaultPki": null, "selfSigned": {}}}}})).await?;
-    service.until("the own CA", |service| from(service).starts_with("selfSigned/")).await?;
+    service.until("the own CA", |service| issued_by(service).starts_with("selfSigned/")).await?;
     let kept = scene.secret().await?;
     scene.vault.call("DELETE", &scene.login_role("shop"), &Value::Null)?;
     service

@@ -17,7 +17,7 @@ use testbed::fixture::{OPERATOR, Service, rest};
 use testbed::operator::Options;
 use testbed::pieces::pieces;
 use testbed::rights::{self, Right};
-use testbed::vault::scene::{REVOKE, ROLE, SIGN, Scene};
+use testbed::vault::scene::{REVOKE, ROLE, SIGN, Scene, issuer};
 use testbed::{Fault, FaultProxy, Look, Operator, wait_until};
 use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::{CertificateRevocationList, FromDer as _};
@@ -29,13 +29,9 @@ const LATER: Duration = Duration::from_secs(80);
 /// Tells the operator that it is this much later, so that of its two minutes half a minute is left.
 const AHEAD: &str = "90s";
 
-fn issuer() -> Value {
-    json!({"issuer": {"vaultPki": {"role": ROLE}}})
-}
-
 /// A service with a certificate of Vault, which it is known to have.
 async fn issued(scene: &Scene) -> Result<(Service, Pair)> {
-    let service = scene.service(&issuer()).await?;
+    let service = scene.service(&issuer(ROLE)).await?;
     service.made().await?;
     let pair = scene.until_issued("").await?;
     ensure!(service.get().await?.finalizers() == [VAULT_FINALIZER]);
@@ -93,7 +89,7 @@ async fn the_certificate_of_a_deleted_service_is_revoked_and_another_s_is_not() 
     let env = vec![("RUST_LOG".into(), "trace,vaultrs=trace,rustify=trace".into())];
     let operator = Operator::start_with(&scene.cluster, Options { env, ..scene.options() }).await?;
     scene.let_in("stand")?;
-    let other = scene.named("stand", &issuer()).await?;
+    let other = scene.named("stand", &issuer(ROLE)).await?;
     other.made().await?;
     let secret =
         testbed::certificate::tls_secret(&scene.cluster.client, &scene.namespace.name, "stand").await?;
@@ -138,7 +134,7 @@ async fn where_the_policy_does_not_allow_it_the_service_goes_at_once_with_a_warn
     ensure!(!is_revoked(&scene, &pair)?);
 
     // So it does where the platform took the connection away.
-    let again = scene.service(&issuer()).await?;
+    let again = scene.service(&issuer(ROLE)).await?;
     again.made().await?;
     operator.stop().await?;
     delete(&again).await?;
@@ -234,7 +230,7 @@ async fn killed_before_the_first_request_to_vault_and_between_revocation_and_end
     let path = format!("PATCH /apis/hardened.dev/v1alpha1/namespaces/{namespace}/hardenedservices/shop");
     let before = proxy.writes().len();
     proxy.kill_after_writes(1, operator.pid());
-    let service = scene.service(&issuer()).await?;
+    let service = scene.service(&issuer(ROLE)).await?;
     operator.wait_end().await?;
     ensure!(proxy.writes()[before..] == [path], "the finalizer comes first: {:#?}", proxy.writes());
     ensure!(scene.counts()?[3] == 0, "Vault was asked before");

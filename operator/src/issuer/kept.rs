@@ -18,6 +18,7 @@ use crate::{
     ownership::is_ours,
     pki::Leaf,
     provided_certificate,
+    version::exactly,
 };
 
 /// The content of a TLS Secret that is the operator's own.
@@ -118,7 +119,7 @@ fn content(values: SecretValues, seal: Option<String>, leaf: Leaf) -> Content {
 
 /// Remembers that this version is not the operator's own, so that it is read once only.
 fn distrust(case: &Case<'_>, secret: &Secret) {
-    let version = (secret.uid(), secret.resource_version());
+    let version = exactly(secret);
     case.ctx.cache.remember(Kind::Secret, &case.key.namespace, &child(case), |n| {
         let (expected, ca_bundle) = (Digest::default(), String::new());
         n.secret = Some(SecretNote { version, expected, leaf: None, ca_bundle });

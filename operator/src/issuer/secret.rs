@@ -17,9 +17,8 @@ use crate::{
     ownership::is_ours,
     pki::Leaf,
     provided_certificate::{self, Provided, Wanted},
+    version::{Version, exactly},
 };
-
-type Version = (Option<String>, Option<String>);
 
 /// The Secret and the service that wants its certificate.
 pub struct Source<'a> {
@@ -54,7 +53,7 @@ impl Source<'_> {
         }
         let wanted = self.wanted();
         let asked = digest(&json!([wanted.client_names, wanted.own_names, wanted.allowed_hosts]));
-        let version = (meta.uid(), meta.resource_version());
+        let version = exactly(&*meta);
         let note = ctx.cache.note(Kind::Secret, &key.namespace, self.name).provided;
         let note = note.filter(|note| {
             let current = note.until.is_none_or(|until| self.case.now < until);
@@ -90,7 +89,7 @@ impl Source<'_> {
         let Some(secret) = secret.filter(|s| labelled(s) && self.is_issued(&s.metadata)) else {
             return kept::stay(self.case, self.not_allowed(), None).await;
         };
-        let version = (secret.uid(), secret.resource_version());
+        let version = exactly(&secret);
         let (verdict, until) = match provided_certificate::examine(&secret, wanted, self.case.now) {
             Ok(provided) => {
                 let until = provided.until;

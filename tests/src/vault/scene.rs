@@ -31,6 +31,11 @@ pub const REVOKE: &str = "pki/revoke-with-key";
 pub const SIGN: &str = r#"path "pki/sign/web" { capabilities = ["update"] }"#;
 const LIMIT: Duration = Duration::from_mins(3);
 
+/// `spec.tls` with a role of Vault as its issuer.
+pub fn issuer(role: &str) -> Value {
+    json!({"issuer": {"vaultPki": {"role": role}}})
+}
+
 /// All of it; the service is not made yet.
 pub struct Scene {
     /// The server.
