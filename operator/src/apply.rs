@@ -68,6 +68,7 @@ pub async fn apply(
     for child in children {
         if child.kind == Kind::Deployment
             && let Some(newcomer) = newcomer.take()
+            && hold.is_none()
         {
             newcomer.wait_for_the_others().await;
         }
