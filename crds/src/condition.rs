@@ -15,6 +15,8 @@ pub enum ConditionType {
     WorkloadReady,
     /// The certificate is issued, valid and mounted.
     TLSReady,
+    /// The values of `spec.secrets` are synced; only where the spec has some.
+    SecretsReady,
     /// The Service and the host names are in order.
     ExposureReady,
     /// The default-deny `NetworkPolicy` with its openings is there.
@@ -23,12 +25,13 @@ pub enum ConditionType {
 
 impl ConditionType {
     /// Every type, in the order in which status shows them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Ready,
         Self::Reconciling,
         Self::Stalled,
         Self::WorkloadReady,
         Self::TLSReady,
+        Self::SecretsReady,
         Self::ExposureReady,
         Self::NetworkReady,
     ];
@@ -41,6 +44,7 @@ impl ConditionType {
             Self::Stalled => "Stalled",
             Self::WorkloadReady => "WorkloadReady",
             Self::TLSReady => "TLSReady",
+            Self::SecretsReady => "SecretsReady",
             Self::ExposureReady => "ExposureReady",
             Self::NetworkReady => "NetworkReady",
         }
@@ -94,6 +98,10 @@ pub enum Reason {
     VaultUnreachable,
     /// Vault refuses the login or the names, or gave a certificate that is no good; the platform admin of Vault mends it.
     VaultRefused,
+    /// The operator's settings do not let services read that mount of Vault; choose another, or ask the platform.
+    VaultMountNotAllowed,
+    /// A value of `spec.secrets` is missing or cannot be used; the message names it. What the workload has stays.
+    SecretsInvalid,
     /// The operator's settings do not let services use that issuer of cert-manager; choose another, or ask the platform.
     CertManagerIssuerNotAllowed,
     /// The cluster does not serve cert-manager's Certificates; a platform admin installs cert-manager. A certificate in use
@@ -133,6 +141,8 @@ impl Reason {
             Self::VaultRoleNotAllowed => "VaultRoleNotAllowed",
             Self::VaultUnreachable => "VaultUnreachable",
             Self::VaultRefused => "VaultRefused",
+            Self::VaultMountNotAllowed => "VaultMountNotAllowed",
+            Self::SecretsInvalid => "SecretsInvalid",
             Self::CertManagerIssuerNotAllowed => "CertManagerIssuerNotAllowed",
             Self::CertManagerMissing => "CertManagerMissing",
             Self::CertificateNotReady => "CertificateNotReady",
@@ -160,6 +170,8 @@ impl Reason {
                 | Self::VaultConnectionUnknown
                 | Self::VaultRoleNotAllowed
                 | Self::VaultRefused
+                | Self::VaultMountNotAllowed
+                | Self::SecretsInvalid
                 | Self::CertManagerIssuerNotAllowed
                 | Self::CertManagerMissing
         )

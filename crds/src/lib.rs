@@ -14,6 +14,7 @@ mod rules;
 mod scaling;
 mod scheduling;
 mod schema;
+mod secrets;
 mod service;
 mod status;
 mod tls;
@@ -37,8 +38,13 @@ pub use scaling::{Autoscaling, Disruption};
 pub use scheduling::{
     TaintEffect, Toleration, TolerationOperator, TopologySpreadConstraint, WhenUnsatisfiable,
 };
+pub use secrets::{
+    Delivery, SecretKey, SecretSource, SecretTemplate, SecretValuesOf, Secrets, SecretsRestart, VaultKv,
+};
 pub use service::{Environment, HardenedService, HardenedServiceSpec};
-pub use status::{CaPhase, ChildState, ChildStatus, HardenedServiceStatus, Restart, RestartCause, TlsStatus};
+pub use status::{
+    CaPhase, ChildState, ChildStatus, HardenedServiceStatus, Restart, RestartCause, SecretsStatus, TlsStatus,
+};
 pub use tls::{
     CertManager, IssuerKind, IssuerRef, KeyAlgorithm, PrivateKey, ProvidedSecret, RotationPolicy, Tls,
     TlsIssuer, TlsRestart, VaultPki,
@@ -74,6 +80,9 @@ pub const KEY_IDS: &str = "hardened-operator-keys";
 /// Annotation of the copy of a provided certificate, and of a `ca.crt` that holds an issuer before: `v1:KEYID:HMAC` over the
 /// values, by which the operator knows its own.
 pub const SEAL_ANNOTATION: &str = "hardened.dev/seal";
+
+/// Annotation of a service: a new value of it has every source of `spec.secrets` read at once.
+pub const FORCE_SYNC_ANNOTATION: &str = "hardened.dev/force-sync";
 
 /// Finalizer of a service that may have a certificate of a Vault: it holds the deleted service until that is revoked.
 pub const VAULT_FINALIZER: &str = "hardened.dev/vault";

@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Adoption, Exposure, HardenedServiceStatus, Headers, Network, RateLimits, Tls, Workload};
+use crate::{Adoption, Exposure, HardenedServiceStatus, Headers, Network, RateLimits, Secrets, Tls, Workload};
 
 /// What the service should be. Only `environment` and `workload.image` are required.
 #[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
@@ -45,7 +45,10 @@ use crate::{Adoption, Exposure, HardenedServiceStatus, Headers, Network, RateLim
         .field_path(".workload.imagePullPolicy"),
     validation = Rule::new("!has(self.suspendUntil) || (has(self.suspend) && self.suspend)")
         .message("spec.suspendUntil: needs suspend: true; set it, or remove suspendUntil")
-        .field_path(".suspendUntil")
+        .field_path(".suspendUntil"),
+    validation = Rule::new("!has(self.secrets) || !has(self.secrets.delivery) || self.secrets.delivery != 'files' || !has(self.workload.env) || !self.workload.env.exists(e, e.name == 'SECRETS_DIR')")
+        .message("spec.workload.env: SECRETS_DIR is set by the operator with spec.secrets.delivery: files; remove it")
+        .field_path(".workload.env")
 )]
 pub struct HardenedServiceSpec {
     /// Strictness of the defaults and rules: development, staging or production.
@@ -70,6 +73,9 @@ pub struct HardenedServiceSpec {
     /// Rate limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limits: Option<RateLimits>,
+    /// Secret values of the application.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<Secrets>,
     /// Openings in the default-deny `NetworkPolicy`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,

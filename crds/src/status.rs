@@ -32,6 +32,8 @@ pub struct HardenedServiceStatus {
     pub selector: Option<String>,
     /// The certificate in use.
     pub tls: Option<TlsStatus>,
+    /// The values of `spec.secrets` that the workload has or will have with its next restart.
+    pub secrets: Option<SecretsStatus>,
     /// The last restarts and their causes, newest last.
     #[serde(default)]
     #[schemars(length(max = 10))]
@@ -92,6 +94,21 @@ pub struct TlsStatus {
     pub phase: Option<CaPhase>,
 }
 
+/// The values of `spec.secrets`.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretsStatus {
+    /// When they last changed.
+    pub synced_at: Option<Time>,
+    /// Versions of the sources, in their order: that of Vault's KV engine, or `-` where there is none.
+    #[schemars(length(max = 128))]
+    pub version: Option<String>,
+    /// Their names.
+    #[serde(default)]
+    #[schemars(length(max = 512), inner(length(max = 253)))]
+    pub keys: Vec<String>,
+}
+
 /// How far a service is while the operator's CA is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[schemars(transform = crate::schema::without_description)]
@@ -114,7 +131,7 @@ pub struct Restart {
     pub at: Time,
     /// Why.
     pub cause: RestartCause,
-    /// Paths of what changed in the Deployment; never values.
+    /// Paths of what changed in the Deployment, or names of `spec.secrets`; never values.
     #[serde(default)]
     #[schemars(length(max = 64), inner(length(max = 253)))]
     pub keys: Vec<String>,
@@ -136,6 +153,8 @@ pub enum RestartCause {
     Adopted,
     /// A new certificate, with `spec.tls.restart: OnRenew`.
     CertificateRenewed,
+    /// Values of `spec.secrets` changed.
+    SecretsChanged,
 }
 
 impl RestartCause {
@@ -147,6 +166,7 @@ impl RestartCause {
             Self::DriftReverted => "DriftReverted",
             Self::Adopted => "Adopted",
             Self::CertificateRenewed => "CertificateRenewed",
+            Self::SecretsChanged => "SecretsChanged",
         }
     }
 }

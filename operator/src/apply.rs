@@ -15,8 +15,10 @@ use crate::{
     fight::Object,
     issuer::{Certificate, Content, Plan},
     metrics,
+    mint::Minted,
     observe::{Observed, TlsSecret},
     ownership::is_ours,
+    secrets::{self, Awaited},
     version::exactly,
     write::Writer,
 };
@@ -34,6 +36,8 @@ pub struct Pass<'a> {
     pub key: &'a Key,
     /// Rules of the comparison.
     pub rules: Rules<'a>,
+    /// The change of values for which the pods are restarted next.
+    pub awaited: Option<&'a Awaited>,
     /// The time at which the pass began.
     pub now: Timestamp,
 }
@@ -50,7 +54,7 @@ pub async fn apply(
     pass: &Pass<'_>,
     children: Vec<Child>,
     observed: &Observed,
-    certificate: &Certificate,
+    Minted { certificate, values, .. }: &Minted,
 ) -> Result<Applied, Error> {
     let mut applied = Applied {
         tls: certificate.status.clone(),
@@ -82,7 +86,12 @@ pub async fn apply(
             {
                 Writer { pass, child: &child }.failed(None, problem.clone())
             }
-            Body::Secret(plan) => secret(pass, &child, plan, certificate).await?,
+            Body::Secret(plan) => match values {
+                Some(values) if child.name == render::secrets::secret_name(pass.service) => {
+                    secrets::write(pass, &child, plan, values, &mut applied).await?
+                }
+                _ => secret(pass, &child, plan, certificate).await?,
+            },
             Body::Object(desired) if child.kind == Kind::Deployment => match &hold {
                 Some(why) => held(pass, &child, desired, why).await?,
                 None => object(pass, &child, desired).await?,
@@ -183,10 +192,10 @@ async fn secret(
         }
         Plan::Content(content) => content,
     };
-    let desired = json(&desired(plan, content));
+    let desired = compare::json(&desired(plan, content));
     let mut outcome = match &certificate.found {
         TlsSecret::Read(live) => {
-            let live: DynamicObject = serde_json::from_value(json(live)).map_err(kube::Error::SerdeError)?;
+            let live: DynamicObject = serde_json::from_value(compare::json(&**live)).map_err(kube::Error::SerdeError)?;
             writer.settle(live, &desired).await?
         }
         _ => writer.create(&desired).await?,
@@ -224,11 +233,6 @@ async fn announce(pass: &Pass<'_>, reason: crate::pki::IssueReason, leaf: &crate
     let happening =
         Happening { severity: Severity::Normal, reason: "CertificateIssued", action: "Issue", note };
     pass.ctx.events.publish(pass.service, happening).await;
-}
-
-/// The Secret as JSON with its type; k8s-openapi writes both.
-fn json(secret: &Secret) -> Value {
-    serde_json::to_value(secret).unwrap_or_default()
 }
 
 /// Why nothing is known of a kind: without its watch the operator would write blindly.

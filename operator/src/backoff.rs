@@ -30,6 +30,8 @@ pub const LEAVING: Pauses = Pauses { first: Duration::from_secs(5), longest: Dur
 
 /// A Vault that does not answer or refuses.
 pub const VAULT: Pauses = Pauses { first: Duration::from_mins(1), longest: Duration::from_hours(1) };
+/// Values that a source does not have: Vault's end of an outage shows within a minute (F1).
+pub const SYNC: Pauses = Pauses { first: Duration::from_secs(5), longest: Duration::from_mins(1) };
 /// A Vault that answered: who destroys again and again what it gave must not make the operator ask again and again.
 pub const ANSWERED: Pauses = Pauses { first: Duration::from_secs(10), longest: Duration::from_hours(1) };
 
@@ -122,7 +124,7 @@ impl Asked {
 }
 
 /// From 0 to 1. Without random bytes all wait the same time, which is safe.
-fn random() -> f64 {
+pub fn random() -> f64 {
     let mut byte = [0];
     match aws_lc_rs::rand::fill(&mut byte) {
         Ok(()) => f64::from(byte[0]) / 255.0,

@@ -13,6 +13,7 @@ use crate::{
     events::{Happening, Severity},
     fight::{Decision, Flip, Pair},
     harmless, metrics,
+    secrets::Awaited,
     write::Writer,
 };
 
@@ -24,17 +25,19 @@ impl Writer<'_> {
         adopting: bool,
         last: Option<Digest>,
         wanted: Digest,
-        paths: &[String],
+        (live, paths): (&DynamicObject, &[String]),
     ) -> RestartCause {
         let service = self.pass.service;
+        let hash_only = paths.iter().all(|path| path.ends_with(crds::RESTART_ANNOTATION));
+        // Also after a crash between the values and the pods' restart, when nothing else is remembered of it.
+        if hash_only && self.awaited(live).is_some() {
+            return RestartCause::SecretsChanged;
+        }
         let seen = service.status.as_ref().and_then(|s| s.observed_generation);
         match last.map_or(seen == service.metadata.generation, |last| last == wanted) {
             _ if adopting => RestartCause::Adopted,
             true => RestartCause::DriftReverted,
-            // Nothing else enters the hash so far.
-            false if paths.iter().all(|path| path.ends_with(crds::RESTART_ANNOTATION)) => {
-                RestartCause::CertificateRenewed
-            }
+            false if hash_only => RestartCause::CertificateRenewed,
             false => RestartCause::SpecChanged,
         }
     }
@@ -51,9 +54,18 @@ impl Writer<'_> {
             return None;
         }
         let parse = |object: &DynamicObject| object.clone().try_parse::<Deployment>().ok();
-        let keys = paths.iter().filter(|path| path.starts_with("spec.template.")).cloned().collect();
+        let names = self.awaited(live).filter(|_| cause == RestartCause::SecretsChanged);
+        let names = names.map(|awaited| awaited.names.clone());
+        let changed = || paths.iter().filter(|path| path.starts_with("spec.template.")).cloned().collect();
+        let keys = names.unwrap_or_else(changed);
         let ledger = self.pass.service.status.as_ref().map(|s| &*s.restarts).unwrap_or_default();
         Change::new(cause, keys, (&parse(live)?, &parse(next)?), ledger, self.pass.now)
+    }
+
+    /// The change of values that this Deployment's pods have not seen.
+    fn awaited(&self, live: &DynamicObject) -> Option<&Awaited> {
+        let awaited = self.pass.awaited.filter(|_| self.child.kind == Kind::Deployment);
+        awaited.filter(|awaited| awaited.is_for(live))
     }
 
     /// Whether a difference that somebody else made stays for a while, because he makes it again and again.

@@ -55,6 +55,8 @@ pub struct Note {
     pub offer: Option<Offer>,
     /// For TLS Secrets: what was found at which version. No value.
     pub secret: Option<SecretNote>,
+    /// For the Secret with the values of `spec.secrets`: what was found at which version. No value.
+    pub values: Option<ValuesNote>,
     /// For Secrets that provide a certificate: what the checks said of which version.
     pub provided: Option<ProvidedNote>,
 }
@@ -83,6 +85,27 @@ pub struct ProvidedNote {
     pub until: Option<Timestamp>,
     /// The certificate in it, or what the failed checks say.
     pub verdict: Result<Leaf, String>,
+}
+
+/// The operator's Secret with the values of `spec.secrets`, whose content was read or written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ValuesNote {
+    /// Its uid and resourceVersion then.
+    pub version: Version,
+    /// HMAC over the values.
+    pub seal: String,
+    /// HMAC over those whose change restarts the pods.
+    pub restart: Option<String>,
+    /// Their names.
+    pub names: Vec<String>,
+    /// Versions of the sources, as status shows them.
+    pub source_version: String,
+    /// Digest of what was asked for when they were gathered; that of nothing when they are what was there.
+    pub asked: Digest,
+    /// The value of the annotation by which somebody forces a sync, then.
+    pub forced: Option<String>,
+    /// When a Vault is to be read again.
+    pub refresh_at: Option<Timestamp>,
 }
 
 type Id = (Kind, String, String);

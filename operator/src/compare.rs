@@ -3,6 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DynamicObject;
 use render::{Kind, RESTARTED_AT};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// Rules of the comparison that depend on the service and the platform.
@@ -131,8 +132,8 @@ pub fn digest(essence: &Value) -> Digest {
 }
 
 /// An object as JSON.
-pub fn json(object: &DynamicObject) -> Value {
-    // An object that came as JSON goes back to it.
+pub fn json(object: &impl Serialize) -> Value {
+    // What came as JSON goes back to it, and typed objects hold strings, numbers, lists and maps only.
     serde_json::to_value(object).unwrap_or_default()
 }
 

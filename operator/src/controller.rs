@@ -88,6 +88,7 @@ pub async fn serve(
         settings: term.settings,
         vaults: term.vaults,
         asked: Asked::default(),
+        syncs: Asked::default(),
         keys: keys.clone(),
         arrivals: crate::arrivals::Arrivals::default(),
         cache: Cache::default(),

@@ -123,6 +123,11 @@ impl Keys {
         format!("{} {asked}", self.hmac(purpose.chain([("asked", asked.as_bytes())])))
     }
 
+    /// The same over the values of `spec.secrets` of this service.
+    pub fn seal_values<'v>(&self, service_uid: &str, values: impl Iterator<Item = (&'v str, &'v [u8])>) -> String {
+        self.hmac([("values of", service_uid.as_bytes())].into_iter().chain(values))
+    }
+
     /// The same over certificates that clients of this service trust for a while, as long as the operator's CA is this one.
     pub fn seal_bundle(&self, service_uid: &str, bundle: &str, ca: &str) -> String {
         let inputs = [("bundle of", service_uid), ("ca.crt", bundle), ("ca", ca)];

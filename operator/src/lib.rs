@@ -39,6 +39,7 @@ mod refusal;
 mod report;
 mod rotation;
 mod run;
+mod secrets;
 #[cfg(debug_assertions)]
 mod seeded;
 mod served;
@@ -74,6 +75,8 @@ pub struct Context {
     vaults: Arc<vault::Vaults>,
     /// What was asked of them, and when that may be asked again.
     asked: backoff::Asked,
+    /// Values that were asked for in vain, and when they may be asked for again.
+    syncs: backoff::Asked,
     keys: Arc<ArcSwap<keys::Keys>>,
     arrivals: arrivals::Arrivals,
     cache: cache::Cache,
@@ -102,6 +105,8 @@ impl Context {
         self.unwritten().remove(key);
         self.backoff.clear(key);
         self.asked.clear(key);
+        self.syncs.clear(key);
+        self.metrics.forget(key);
         self.certificates.set(key, false);
     }
 

@@ -1,10 +1,14 @@
-//! Prometheus metrics. Every label comes from a closed set.
+//! Prometheus metrics. Every label comes from a closed set, but for the services' own names.
 
+use crds::Reason;
+use k8s_openapi::jiff::Timestamp;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
+
+use crate::cache::Key;
 
 /// All metrics of the operator.
 pub struct Metrics {
@@ -19,6 +23,10 @@ pub struct Metrics {
     pub drift: Family<Drift, Counter>,
     /// Certificates issued, by reason.
     pub certificates: Family<Why, Counter>,
+    /// Syncs of `spec.secrets` that failed, by reason.
+    pub sync_failures: Family<Why, Counter>,
+    /// When the sources of a service last had all values, in seconds since 1970.
+    pub synced: Family<Of, Gauge>,
     /// Restarts of workloads, by cause.
     pub restarts: Family<Cause, Counter>,
     /// Services known.
@@ -63,6 +71,15 @@ pub struct Why {
     pub reason: &'static str,
 }
 
+/// A service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Of {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub service: String,
+}
+
 /// Cause of a restart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Cause {
@@ -81,6 +98,8 @@ impl Default for Metrics {
             writes: Family::default(),
             drift: Family::default(),
             certificates: Family::default(),
+            sync_failures: Family::default(),
+            synced: Family::default(),
             restarts: Family::default(),
             services: Gauge::default(),
             watches_denied: Gauge::default(),
@@ -93,6 +112,16 @@ impl Default for Metrics {
         registry.register("child_writes", "Writes to children", metrics.writes.clone());
         registry.register("drift_reverted", "Changes by others that were undone", metrics.drift.clone());
         registry.register("certificates_issued", "Certificates issued", metrics.certificates.clone());
+        registry.register(
+            "secrets_sync_failures",
+            "Syncs of spec.secrets that failed",
+            metrics.sync_failures.clone(),
+        );
+        registry.register(
+            "secrets_synced_timestamp_seconds",
+            "When the sources of spec.secrets last had all values",
+            metrics.synced.clone(),
+        );
         registry.register("restarts", "Restarts of workloads", metrics.restarts.clone());
         registry.register("services", "HardenedServices known", metrics.services.clone());
         registry.register(
@@ -111,6 +140,21 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// The sources of a service have all values.
+    pub fn synced(&self, key: &Key, now: Timestamp) {
+        self.synced.get_or_create(&of(key)).set(now.as_second());
+    }
+
+    /// They have not.
+    pub fn sync_failed(&self, reason: Reason) {
+        self.sync_failures.get_or_create(&Why { reason: reason.as_str() }).inc();
+    }
+
+    /// The service is gone.
+    pub fn forget(&self, key: &Key) {
+        self.synced.remove(&of(key));
+    }
+
     /// The OpenMetrics text.
     pub fn text(&self) -> String {
         let mut text = String::new();
@@ -118,4 +162,8 @@ impl Metrics {
         let _ = encode(&mut text, &self.registry);
         text
     }
+}
+
+fn of(key: &Key) -> Of {
+    Of { namespace: key.namespace.clone(), service: key.name.clone() }
 }

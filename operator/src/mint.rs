@@ -13,7 +13,20 @@ use crate::{
     issuer::{Case, Certificate, Issuer},
     keys::Keys,
     observe::Observed,
+    secrets,
 };
+
+/// What a pass renders and applies.
+pub struct Minted {
+    /// Complete.
+    pub facts: Facts,
+    /// The certificate.
+    pub certificate: Certificate,
+    /// The values of `spec.secrets`, where the spec has it.
+    pub values: Option<secrets::Decision>,
+    /// The change of values for which the pods are restarted next.
+    pub awaited: Option<secrets::Awaited>,
+}
 
 /// Completes the facts and decides about the certificate.
 pub async fn mint(
@@ -23,18 +36,20 @@ pub async fn mint(
     key: &Key,
     observed: &Observed,
     now: Timestamp,
-) -> Result<(Facts, Certificate), Error> {
+) -> Result<Minted, Error> {
     let case = Case { ctx, keys, service, key, facts: &observed.facts, now };
     let certificate = Issuer::of(service).certificate(&case).await?;
     let serial = certificate.status.as_ref().and_then(|status| status.serial.as_deref());
     let serial = serial.filter(|_| render::restarts_on_renewal(service));
-    let inputs: Vec<_> = serial.iter().map(|serial| ("tls", serial.as_bytes())).collect();
+    let values = secrets::decide(&case, serial).await?;
+    let restart = values.as_ref().and_then(|values| values.restart.as_deref());
+    let awaited = values.as_ref().and_then(|values| values.awaited(&case, serial));
     let longer = certificate.longer.as_ref();
     let facts = Facts {
         ca_bundle: longer.map_or(&certificate.ca_bundle, |longer| &longer.bundle).clone(),
         ca_bundle_seal: longer.map(|longer| longer.seal.clone()),
-        restart_hash: keys.restart_hash(&inputs),
+        restart_hash: secrets::restart_hash(keys, serial, restart),
         ..observed.facts.clone()
     };
-    Ok((facts, certificate))
+    Ok(Minted { facts, certificate, values, awaited })
 }

@@ -47,7 +47,8 @@ pub fn observe(ctx: &Context, service: &HardenedService, key: &Key) -> Observed 
     };
     let mut mounted = render::referenced_secrets(service).into_iter();
     let not_allowed = mounted
-        .find(|(field, name)| *field != render::PROVIDED_CERTIFICATE && labelled(ctx, key, name).is_none())
+        .filter(|(field, _)| ![render::PROVIDED_CERTIFICATE, render::SOURCE].contains(field))
+        .find(|(_, name)| labelled(ctx, key, name).is_none())
         .map(|(field, name)| not_allowed(field, &name, key));
     Observed { facts, not_allowed }
 }

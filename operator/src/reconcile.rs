@@ -14,13 +14,17 @@ use crate::{
     compare::Rules,
     error::Error,
     hold::{self, Hold},
-    issuer::{Certificate, Plan},
-    key_of, mint, observe,
+    issuer::Plan,
+    key_of,
+    mint::{self, Minted},
+    observe,
     report::{self, Written},
-    rotation,
+    rotation, secrets,
     watch::{self, NAMESPACES},
 };
 
+/// No timer of ours is shorter.
+const SOON: Duration = Duration::from_secs(1);
 /// A full look without an event, in case one was lost. It costs no request.
 const RESYNC: Duration = Duration::from_mins(10);
 /// How soon a status that may not be written is tried again.
@@ -76,23 +80,29 @@ pub async fn reconcile(service: &HardenedService, ctx: &Context) -> Result<Next,
     };
     let observed = observe::observe(ctx, service, &key);
     let keys = ctx.keys();
-    let (facts, certificate) = mint::mint(ctx, &keys, service, &key, &observed, now).await?;
-    let children = render::desired(service, &facts).into_objects();
+    let minted = mint::mint(ctx, &keys, service, &key, &observed, now).await?;
+    let facts = &minted.facts;
+    let children = render::desired(service, facts).into_objects();
     let rules = Rules {
         replicas_are_fixed: render::replicas_are_fixed(service),
         tolerated_annotations: &facts.settings.tolerated_annotations,
     };
-    let pass = Pass { ctx, service, key: &key, rules, now };
-    let mut applied = Box::pin(apply::apply(&pass, children, &observed, &certificate)).await?;
-    let host = render::hosts::certificate_names(service, &facts).swap_remove(0);
+    let pass = Pass { ctx, service, key: &key, rules, awaited: minted.awaited.as_ref(), now };
+    let mut applied = Box::pin(apply::apply(&pass, children, &observed, &minted)).await?;
+    let host = render::hosts::certificate_names(service, facts).swap_remove(0);
     let rotation = rotation::look(&pass, &keys, &applied, &host).await?;
     if let Some(standing) = &rotation {
         applied.tls.iter_mut().for_each(|tls| tls.phase = Some(standing.phase));
         applied.tls_warning = standing.problem.clone();
     }
-    let written = report::report(ctx, service, render::status(service, &applied, &facts, now)).await?;
-    let wakes = [ctx.fights.wake(&key, now), rotation.and_then(|standing| standing.again)];
-    let next = match (next(&applied, &certificate, now), wakes.into_iter().flatten().min()) {
+    let written = report::report(ctx, service, render::status(service, &applied, facts, now)).await?;
+    let values = minted.values.as_ref().and_then(|values| values.again);
+    let wakes = [
+        ctx.fights.wake(&key, now),
+        rotation.and_then(|standing| standing.again),
+        values.map(|at| at.duration_since(now).try_into().unwrap_or(SOON).max(SOON)),
+    ];
+    let next = match (next(&applied, &minted, now), wakes.into_iter().flatten().min()) {
         (Next::After(pause), Some(wake)) => Next::After(pause.min(wake)),
         (next, _) => next,
     };
@@ -149,11 +159,12 @@ fn until_resumed(service: &HardenedService, now: Timestamp) -> Duration {
 }
 
 /// When to look again without an event.
-fn next(applied: &Applied, certificate: &Certificate, now: Timestamp) -> Next {
+fn next(applied: &Applied, Minted { certificate, values, .. }: &Minted, now: Timestamp) -> Next {
     let any = |state| applied.outcomes.iter().any(|o| o.state == state);
     let again = certificate.again.map(|at| at.duration_since(now).try_into().unwrap_or(Duration::ZERO));
     let at_most = |pause: Duration| again.map_or(pause, |again| pause.min(again).max(Duration::from_secs(1)));
-    if any(ChildState::Conflict) || matches!(certificate.plan, Plan::Leave { .. }) {
+    let unsynced = values.as_ref().is_some_and(|values| matches!(values.plan, secrets::Plan::Leave));
+    if any(ChildState::Conflict) || unsynced || matches!(certificate.plan, Plan::Leave { .. }) {
         return Next::After(at_most(RETRY));
     }
     if any(ChildState::Failed) {

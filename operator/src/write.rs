@@ -136,7 +136,7 @@ impl Writer<'_> {
             return Ok(self.done(live.clone(), Some(wanted)));
         }
         let paths = compare::paths(&live_essence, &answer_essence);
-        let cause = self.cause(adopting, note.target, wanted, &paths);
+        let cause = self.cause(adopting, note.target, wanted, (live, &paths));
         if cause == RestartCause::DriftReverted && self.must_wait(&before, &paths, pair).await {
             return Ok(self.outcome(live.uid(), ChildState::Applied, None));
         }

@@ -1,5 +1,7 @@
 //! The children of a service, typed, in the order in which they are applied.
 
+use std::borrow::Cow;
+
 use k8s_openapi::api::{
     apps::v1::Deployment,
     autoscaling::v2::HorizontalPodAutoscaler,
@@ -32,6 +34,8 @@ pub struct Children {
     pub certificate: Option<Certificate>,
     /// Certificate and key; the values are the operator's.
     pub tls_secret: SecretPlan,
+    /// Values for the workload, only with `spec.secrets`; the values are the operator's.
+    pub secrets: Option<SecretPlan>,
     /// The pods' address.
     pub service: Service,
     /// For two pods or more, or with `spec.workload.disruption`.
@@ -49,8 +53,8 @@ pub struct SecretPlan {
     pub metadata: ObjectMeta,
     /// `kubernetes.io/tls` or `Opaque`.
     pub type_: &'static str,
-    /// Exactly these keys.
-    pub keys: Vec<&'static str>,
+    /// The keys that are known without a look into the cluster.
+    pub keys: Vec<Cow<'static, str>>,
 }
 
 /// Kinds of children.
@@ -160,6 +164,7 @@ impl Children {
             policy,
             certificate,
             tls_secret,
+            secrets,
             service,
             pod_disruption_budget,
             horizontal_pod_autoscaler,
@@ -172,6 +177,7 @@ impl Children {
             Some(object(Kind::ConfigMap, &policy)),
             certificate.map(|o| child(Kind::Certificate, &o.metadata, &o)),
             Some(secret(tls_secret)),
+            secrets.map(secret),
             Some(object(Kind::Service, &service)),
             Some(object(Kind::Deployment, &deployment)),
             pod_disruption_budget.map(|o| object(Kind::PodDisruptionBudget, &o)),

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{
     Container, ContainerPort, EnvVar, EnvVarSource, ObjectFieldSelector, VolumeMount,
 };
 
-use crate::{defaults, identity, policy, probes, quantity, redis, security, some, volumes};
+use crate::{defaults, identity, policy, probes, quantity, redis, secrets, security, some, volumes};
 
 pub fn container(service: &HardenedService, mounts: Vec<VolumeMount>) -> Container {
     let workload = &service.spec.workload;
@@ -18,6 +18,7 @@ pub fn container(service: &HardenedService, mounts: Vec<VolumeMount>) -> Contain
         command: some(workload.command.clone()),
         args: some(workload.args.clone()),
         env: Some(env(service)),
+        env_from: secrets::env_from(service),
         ports: Some(vec![port("http", http), port("metrics", metrics)]),
         resources: Some(quantity::requirements(workload.resources.as_ref())),
         startup_probe: Some(probes::startup(workload)),
@@ -49,6 +50,11 @@ fn port(name: &str, number: i32) -> ContainerPort {
     }
 }
 
+/// Names of the variables that the container has besides those of `spec.secrets`.
+pub fn variables(service: &HardenedService) -> impl Iterator<Item = String> {
+    env(service).into_iter().map(|variable| variable.name)
+}
+
 /// Ours first, so that `$(POD_NAME)` works in the user's. The schema refuses a clash; in a resource that is older than
 /// that rule ours wins, because the policies depend on it.
 fn env(service: &HardenedService) -> Vec<EnvVar> {
@@ -63,6 +69,7 @@ fn env(service: &HardenedService) -> Vec<EnvVar> {
         field("POD_NAMESPACE", "metadata.namespace"),
     ];
     all.extend(redis::secret_ref(service).map(|_| redis::env()));
+    all.extend(secrets::env(service));
     all.extend(service.spec.workload.identity.iter().flat_map(identity::env));
     for user in &service.spec.workload.env {
         if all.iter().all(|ours| ours.name != user.name) {

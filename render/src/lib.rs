@@ -23,6 +23,7 @@ mod references;
 mod replicas;
 mod restarts;
 mod scheduling;
+pub mod secrets;
 mod security;
 mod service;
 mod service_account;
@@ -35,9 +36,10 @@ mod workload;
 pub use cert_manager::{AllowedIssuer, CertManagerSettings};
 pub use certificate::{Certificate, issued_name, life};
 pub use children::{Body, Child, Children, Kind, SecretPlan};
+pub use container::variables;
 pub use facts::{Facts, Peer, Settings};
 pub use meta::child_name;
-pub use references::{PROVIDED_CERTIFICATE, provided_certificate, referenced_secrets};
+pub use references::{PROVIDED_CERTIFICATE, SOURCE, provided_certificate, referenced_secrets};
 pub use replicas::replicas_are_fixed;
 pub use restarts::Change;
 pub use status::{Applied, Outcome, Problem, status};
@@ -57,6 +59,7 @@ pub fn desired(service: &HardenedService, facts: &Facts) -> Children {
         policy: policy::policy(service, facts),
         certificate: certificate::certificate(service, facts),
         tls_secret: tls_secret::tls_secret(service),
+        secrets: secrets::secret(service),
         deployment: deployment::deployment(service, facts),
         service: service::service(service),
         pod_disruption_budget: pod_disruption_budget::pod_disruption_budget(service, facts),

@@ -18,6 +18,7 @@ pub enum Component {
     Network,
     Tls,
     Policy,
+    Secrets,
 }
 
 impl Component {
@@ -27,6 +28,7 @@ impl Component {
             Self::Network => "network",
             Self::Tls => "tls",
             Self::Policy => "policy",
+            Self::Secrets => "secrets",
         }
     }
 }

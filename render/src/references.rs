@@ -7,6 +7,9 @@ use crate::redis;
 /// The field whose Secret is not mounted itself: the pods mount the operator's copy.
 pub const PROVIDED_CERTIFICATE: &str = "spec.tls.issuer.secret";
 
+/// The field of Secrets whose values reach the pods by the operator's own Secret.
+pub const SOURCE: &str = "spec.secrets.sources[].secret";
+
 /// The Secret that provides the certificate, if one does.
 pub fn provided_certificate(service: &HardenedService) -> Option<&str> {
     let issuer = service.spec.tls.as_ref()?.issuer.as_ref()?;
@@ -14,14 +17,16 @@ pub fn provided_certificate(service: &HardenedService) -> Option<&str> {
 }
 
 /// Secrets whose content reaches the container, as (field path, name). Pull secrets are exempt: only the kubelet reads
-/// them.
+/// them. Those of [`PROVIDED_CERTIFICATE`] and [`SOURCE`] are not mounted themselves.
 pub fn referenced_secrets(service: &HardenedService) -> Vec<(&'static str, String)> {
     let mounted = service.spec.workload.volumes.iter().filter_map(|volume| volume.secret.as_ref());
     let store = redis::secret_ref(service)
         .map(|secret| ("spec.rateLimits.store.redis.secretRef", secret.name.clone()));
+    let sources = service.spec.secrets.iter().flat_map(|secrets| &secrets.sources);
     mounted
         .map(|secret| ("spec.workload.volumes[].secret", secret.secret_name.clone()))
         .chain(store)
         .chain(provided_certificate(service).map(|name| (PROVIDED_CERTIFICATE, name.to_owned())))
+        .chain(sources.filter_map(|source| Some((SOURCE, source.secret.as_ref()?.name.clone()))))
         .collect()
 }

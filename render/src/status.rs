@@ -2,7 +2,7 @@
 
 use crds::{
     ChildState, ChildStatus, ConditionType, HardenedService, HardenedServiceStatus, Reason, SERVICE_LABEL,
-    TlsStatus,
+    SecretsStatus, TlsStatus,
 };
 use k8s_openapi::{
     api::apps::v1::Deployment,
@@ -11,7 +11,7 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use crate::{Facts, Kind, hosts, restarts, workload};
+use crate::{Facts, Kind, child_name, hosts, restarts, secrets, workload};
 
 /// What became of one child.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +52,12 @@ pub struct Applied {
     pub tls_problem: Option<Problem>,
     /// What a person should know of a certificate that is good; `TLSReady` stays true.
     pub tls_warning: Option<Problem>,
+    /// The values that the operator's Secret holds.
+    pub secrets: Option<SecretsStatus>,
+    /// Why they are not as the spec asks.
+    pub secrets_problem: Option<Problem>,
+    /// What a person should know of values that are good; `SecretsReady` stays true.
+    pub secrets_warning: Option<Problem>,
     /// What keeps the whole service from being worked on (suspended, not onboarded).
     pub blocked: Option<Problem>,
 }
@@ -90,6 +96,7 @@ pub fn status(
         replicas: replicas(applied.deployment.as_ref(), old.replicas),
         selector: Some(format!("{SERVICE_LABEL}={}", service.name_any())),
         tls: applied.tls.clone(),
+        secrets: applied.secrets.clone(),
         restarts,
         revision,
     }
@@ -109,6 +116,10 @@ fn subsystems(service: &HardenedService, applied: &Applied, facts: &Facts) -> Ve
             applied.outcomes.iter().filter(|o| kinds.contains(&o.kind)).find_map(|o| o.problem.as_ref())
         })
         .cloned()
+    };
+    let of_secret = |name: &str, also: Option<&Problem>| {
+        let named = |o: &&Outcome| o.kind == Kind::Secret && o.name == name;
+        also.or_else(|| applied.outcomes.iter().find(named)?.problem.as_ref()).cloned()
     };
     let denied = hosts::denied(service, facts);
     let host_problem = (!denied.is_empty()).then(|| Problem {
@@ -132,28 +143,45 @@ fn subsystems(service: &HardenedService, applied: &Applied, facts: &Facts) -> Ve
     .or_else(|| workload::problem(applied.deployment.as_ref()));
     // Why there is no Certificate is why there is no certificate, unless the one in use is as good as before.
     let certificate = of(&[Kind::Certificate], None).filter(|p| applied.tls_warning.as_ref() != Some(p));
-    let mut tls = state(
+    let tls = state(
         ConditionType::TLSReady,
-        certificate.or_else(|| of(&[Kind::Secret], applied.tls_problem.as_ref())),
+        certificate.or_else(|| of_secret(&child_name(&service.name_any(), "tls"), applied.tls_problem.as_ref())),
         "the certificate is valid and mounted",
-    );
-    if let (true, Some(warning)) = (tls.ok, &applied.tls_warning) {
-        tls = State { reason: warning.reason, message: warning.message.clone(), ..tls };
-    }
-    vec![
-        state(ConditionType::WorkloadReady, workload, "every replica is up to date and available"),
-        tls,
-        state(
+    )
+    .warned(applied.tls_warning.as_ref());
+    let secrets = service.spec.secrets.as_ref().map(|_| {
+        let problem = of_secret(&secrets::secret_name(service), applied.secrets_problem.as_ref());
+        state(ConditionType::SecretsReady, problem, "the values are those of their sources")
+            .warned(applied.secrets_warning.as_ref())
+    });
+    let all = [
+        Some(state(ConditionType::WorkloadReady, workload, "every replica is up to date and available")),
+        Some(tls),
+        secrets,
+        Some(state(
             ConditionType::ExposureReady,
             of(&[Kind::Service], host_problem.as_ref()),
             "the Service is there and every host name is allowed",
-        ),
-        state(
+        )),
+        Some(state(
             ConditionType::NetworkReady,
             of(&[Kind::NetworkPolicy], None),
             "default deny both ways, with the openings that the spec and the platform ask for",
-        ),
-    ]
+        )),
+    ];
+    all.into_iter().flatten().collect()
+}
+
+impl State {
+    /// True, with something that a person should know.
+    fn warned(self, warning: Option<&Problem>) -> Self {
+        match warning {
+            Some(warning) if self.ok => {
+                Self { reason: warning.reason, message: warning.message.clone(), ..self }
+            }
+            _ => self,
+        }
+    }
 }
 
 fn state(type_: ConditionType, problem: Option<Problem>, well: &str) -> State {

@@ -12,7 +12,7 @@ pub fn tls_secret(service: &HardenedService) -> SecretPlan {
     SecretPlan {
         metadata: meta::named_with(service, "tls", Component::Tls),
         type_: "kubernetes.io/tls",
-        keys: vec!["ca.crt", "tls.crt", "tls.key"],
+        keys: ["ca.crt", "tls.crt", "tls.key"].map(Into::into).into(),
     }
 }
 

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
 };
 use kube::ResourceExt;
 
-use crate::{defaults, identity, meta, policy, quantity, redis};
+use crate::{defaults, identity, meta, policy, quantity, redis, secrets};
 
 /// Where certificate, key and CA lie.
 pub const TLS_DIR: &str = "/etc/hardened/tls";
@@ -19,6 +19,7 @@ pub fn mounted(service: &HardenedService) -> Vec<(Volume, VolumeMount)> {
     let workload = &service.spec.workload;
     let mut all = vec![tmp(), tls(service), policy(service)];
     all.extend(redis::secret_ref(service).map(redis::mounted));
+    all.extend(secrets::mounted(service));
     all.extend(workload.identity.as_ref().and_then(identity::mounted));
     all.extend(workload.volumes.iter().map(users));
     all
@@ -89,7 +90,8 @@ fn scratch(size: &str) -> EmptyDirVolumeSource {
     EmptyDirVolumeSource { size_limit: Some(quantity::bytes(size)), ..EmptyDirVolumeSource::default() }
 }
 
-fn secret(name: &str) -> SecretVolumeSource {
+/// All of a Secret as files.
+pub fn secret(name: &str) -> SecretVolumeSource {
     SecretVolumeSource {
         secret_name: Some(name.into()),
         default_mode: Some(READ_ONLY_MODE),

@@ -70,12 +70,24 @@ pub async fn bring_secrets(cluster: &Cluster, namespace: &str, service: &Hardene
             Provided::for_names(&hosts)?.secret(&name, &service.name_any())
         } else {
             let labels = json!({SERVICE_LABEL: service.name_any()});
-            let url = json!({"url": "redis://redis"});
-            serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}, "stringData": url}))?
+            let values = values(service, &name);
+            serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}, "stringData": values}))?
         };
         api.create(&PostParams::default(), &secret).await?;
     }
     Ok(())
+}
+
+/// What stands in such a Secret: the address of the store, or every key that `spec.secrets` chooses.
+fn values(service: &HardenedService, name: &str) -> BTreeMap<String, String> {
+    let sources = service.spec.secrets.iter().flat_map(|secrets| &secrets.sources);
+    let source = sources.filter_map(|source| source.secret.as_ref()).find(|source| source.name == name);
+    match source {
+        Some(source) => {
+            source.keys.iter().map(|key| (key.key.clone(), format!("value of {}", key.key))).collect()
+        }
+        None => BTreeMap::from([("url".to_owned(), "redis://redis".to_owned())]),
+    }
 }
 
 /// One condition of a service's status.

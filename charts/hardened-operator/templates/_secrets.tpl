@@ -8,4 +8,6 @@
   .map(name, {'field': 'spec.rateLimits.store.redis.secretRef.name', 'name': string(name)})
 + [?{{ . }}.spec.?tls.?issuer.?secret.?name]
   .map(name, {'field': 'spec.tls.issuer.secret.name', 'name': string(name)})
++ {{ . }}.spec.?secrets.?sources.orValue([]).filter(s, has(s.secret))
+  .map(s, {'field': 'spec.secrets.sources.secret.name', 'name': string(s.secret.name)})
 {{- end }}
