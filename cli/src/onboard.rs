@@ -1,6 +1,9 @@
 //! `kubectl hardened onboard`: opens a namespace for the operator. It writes one annotation and one RoleBinding.
 
+mod vault;
+
 use std::fmt::Write;
+use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
 use crds::ALLOWED_HOSTS_ANNOTATION;
@@ -11,7 +14,7 @@ use kube::core::ObjectMeta;
 use serde_json::json;
 
 use crate::cluster::{client, plain};
-use crate::host;
+use crate::{host, source};
 
 const BINDING: &str = "hardened-operator";
 const ROLE: &str = "hardened-operator-namespace";
@@ -38,6 +41,10 @@ pub struct Arguments {
     /// Print both objects as YAML for Git, without a cluster.
     #[arg(long, conflicts_with = "dry_run")]
     print: bool,
+    /// Print as well what the admin of each Vault runs: policy and role for this namespace. FILE holds the operator's
+    /// settings (the chart's value `settings`) with their vaultConnections.
+    #[arg(long, value_name = "FILE")]
+    vault: Option<PathBuf>,
     /// Namespace that the operator runs in.
     #[arg(long, value_name = "NS", default_value = "hardened-system")]
     operator_namespace: String,
@@ -51,10 +58,16 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<String> {
     let hosts = hosts(&arguments.hosts)?;
+    let vault = match &arguments.vault {
+        Some(file) => vault::commands(&arguments.namespace, &source::settings(file)?)?,
+        None => String::new(),
+    };
     if arguments.print {
-        return print(arguments, &hosts);
+        // Comments, so that the whole can be kept as one file.
+        let comments = vault.lines().map(|line| format!("# {line}\n"));
+        return Ok(print(arguments, &hosts)? + &comments.collect::<String>());
     }
-    tokio::runtime::Runtime::new()?.block_on(apply(arguments, &hosts))
+    Ok(tokio::runtime::Runtime::new()?.block_on(apply(arguments, &hosts))? + &vault)
 }
 
 async fn apply(arguments: &Arguments, hosts: &str) -> Result<String> {

@@ -50,9 +50,7 @@ pub fn run(arguments: &Arguments) -> Result<String> {
 }
 
 fn settings(arguments: &Arguments) -> Result<Settings> {
-    let Some(file) = &arguments.settings else { return Ok(Settings::default()) };
-    serde_saphyr::from_str(&source::read(file)?)
-        .map_err(|error| source::bad_yaml(file, "holds no settings of the operator", &error))
+    arguments.settings.as_deref().map_or_else(|| Ok(Settings::default()), source::settings)
 }
 
 fn document(answer: &mut String, child: &Child) -> Result<()> {

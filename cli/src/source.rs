@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use crds::HardenedService;
+use render::Settings;
 use serde_json::Value;
 
 /// Every `HardenedService` of a file, or of the standard input for `-`. Other kinds are left out with a note.
@@ -34,8 +35,14 @@ pub fn services(file: &Path, namespace: Option<&str>) -> Result<Vec<HardenedServ
     Ok(services)
 }
 
+/// The operator's settings of a file, which is the chart's value `settings`.
+pub fn settings(file: &Path) -> Result<Settings> {
+    serde_saphyr::from_str(&read(file)?)
+        .map_err(|error| bad_yaml(file, "holds no settings of the operator", &error))
+}
+
 /// The parser's words, which show the line, after ours.
-pub fn bad_yaml(file: &Path, what: &str, error: &serde_saphyr::Error) -> anyhow::Error {
+fn bad_yaml(file: &Path, what: &str, error: &serde_saphyr::Error) -> anyhow::Error {
     let error = error.to_string();
     anyhow::anyhow!("{} {what}: {}", file.display(), error.trim_start_matches("error: "))
 }

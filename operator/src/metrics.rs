@@ -1,4 +1,9 @@
-//! Prometheus metrics. Every label comes from a closed set, but for the services' own names.
+//! Prometheus metrics. Every label comes from a closed set.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use crds::Reason;
 use k8s_openapi::jiff::Timestamp;
@@ -8,7 +13,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::cache::Key;
+use crate::{cache::Key, clock};
 
 /// All metrics of the operator.
 pub struct Metrics {
@@ -25,8 +30,10 @@ pub struct Metrics {
     pub certificates: Family<Why, Counter>,
     /// Syncs of `spec.secrets` that failed, by reason.
     pub sync_failures: Family<Why, Counter>,
-    /// When the sources of a service last had all values, in seconds since 1970.
-    pub synced: Family<Of, Gauge>,
+    /// When the sources of each service last had all values.
+    synced: Mutex<HashMap<Key, Timestamp>>,
+    /// Seconds since then, of the service that waits longest.
+    sync_age: Gauge,
     /// Restarts of workloads, by cause.
     pub restarts: Family<Cause, Counter>,
     /// Services known.
@@ -71,15 +78,6 @@ pub struct Why {
     pub reason: &'static str,
 }
 
-/// A service.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Of {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub service: String,
-}
-
 /// Cause of a restart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Cause {
@@ -99,7 +97,8 @@ impl Default for Metrics {
             drift: Family::default(),
             certificates: Family::default(),
             sync_failures: Family::default(),
-            synced: Family::default(),
+            synced: Mutex::default(),
+            sync_age: Gauge::default(),
             restarts: Family::default(),
             services: Gauge::default(),
             watches_denied: Gauge::default(),
@@ -118,9 +117,9 @@ impl Default for Metrics {
             metrics.sync_failures.clone(),
         );
         registry.register(
-            "secrets_synced_timestamp_seconds",
-            "When the sources of spec.secrets last had all values",
-            metrics.synced.clone(),
+            "secrets_sync_age_seconds",
+            "Time since the sources of spec.secrets had all values, of the service that waits longest",
+            metrics.sync_age.clone(),
         );
         registry.register("restarts", "Restarts of workloads", metrics.restarts.clone());
         registry.register("services", "HardenedServices known", metrics.services.clone());
@@ -142,7 +141,7 @@ impl Default for Metrics {
 impl Metrics {
     /// The sources of a service have all values.
     pub fn synced(&self, key: &Key, now: Timestamp) {
-        self.synced.get_or_create(&of(key)).set(now.as_second());
+        self.all_synced().insert(key.clone(), now);
     }
 
     /// They have not.
@@ -150,20 +149,23 @@ impl Metrics {
         self.sync_failures.get_or_create(&Why { reason: reason.as_str() }).inc();
     }
 
-    /// The service is gone.
+    fn all_synced(&self) -> MutexGuard<'_, HashMap<Key, Timestamp>> {
+        self.synced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The service is gone, or has no values any more.
     pub fn forget(&self, key: &Key) {
-        self.synced.remove(&of(key));
+        self.all_synced().remove(key);
     }
 
     /// The OpenMetrics text.
     pub fn text(&self) -> String {
+        let oldest = self.all_synced().values().min().copied();
+        let age = oldest.map_or(0, |at| clock::now().duration_since(at).as_secs());
+        self.sync_age.set(age);
         let mut text = String::new();
         // Writing into a String cannot fail.
         let _ = encode(&mut text, &self.registry);
         text
     }
-}
-
-fn of(key: &Key) -> Of {
-    Of { namespace: key.namespace.clone(), service: key.name.clone() }
 }

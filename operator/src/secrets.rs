@@ -11,7 +11,10 @@ mod values;
 mod write;
 
 use crds::Reason;
-use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
+use k8s_openapi::{
+    api::core::v1::Secret,
+    jiff::{SignedDuration, Timestamp},
+};
 use render::Problem;
 
 pub use pending::{Awaited, Pending, restart_hash};
@@ -19,6 +22,9 @@ use values::Values;
 pub use write::write;
 
 use crate::{backoff, cache::ValuesNote, error::Error, issuer::Case, vault::Failure};
+
+/// How soon the service's own account, which the login needs, is looked for again.
+const ACCOUNT: SignedDuration = SignedDuration::from_secs(1);
 
 /// What is decided about the values of a service.
 pub struct Decision {
@@ -63,6 +69,7 @@ pub struct Content {
 pub async fn decide(case: &Case<'_>, serial: Option<&str>) -> Result<Option<Decision>, Error> {
     let Some(spec) = &case.service.spec.secrets else {
         case.ctx.syncs.clear(case.key);
+        case.ctx.metrics.forget(case.key);
         return Ok(None);
     };
     if let Some(refusal) = case.ctx.cache.refused_secrets(&case.key.namespace) {
@@ -72,6 +79,9 @@ pub async fn decide(case: &Case<'_>, serial: Option<&str>) -> Result<Option<Deci
     let known = sync.known();
     if let Some(note) = known.as_ref().filter(|note| sync.is_current(note)) {
         return Ok(Some(kept(note.clone(), None, note.refresh_at)));
+    }
+    if let Some(problem) = gather::no_account(case, spec) {
+        return sync.stay(known, problem, after(case.now, ACCOUNT)).await.map(Some);
     }
     let gathered = match case.ctx.syncs.wait(case.key, sync.asked, case.now) {
         Some(wait) => Err(wait),
@@ -104,6 +114,10 @@ impl Decision {
         };
         pending.map(|pending| pending.awaited(case.keys, serial))
     }
+}
+
+fn after(now: Timestamp, wait: SignedDuration) -> Timestamp {
+    now.checked_add(wait).unwrap_or(Timestamp::MAX)
 }
 
 /// As it is, until a time.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crds::{Reason, SecretKey, SecretSource, SecretValuesOf, Secrets, VaultKv};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
-use render::Problem;
+use render::{Kind, Problem};
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
@@ -55,13 +55,34 @@ pub async fn gather(case: &Case<'_>, spec: &Secrets, not_before: Instant) -> Res
     Ok(Gathered { values, version: versions.join(","), read_at })
 }
 
+/// Why nothing can be asked of a Vault yet. Whoever may name a service must not log in as an account of somebody else that
+/// has the same name: the service's own must be its child.
+pub fn no_account(case: &Case<'_>, spec: &Secrets) -> Option<Problem> {
+    let Case { ctx, key, service, .. } = case;
+    let connections = spec.sources.iter().filter_map(|source| source.vault.as_ref()).map(connection);
+    let mut named = connections.filter_map(|name| ctx.vaults.get(name));
+    if !named.any(|connection| connection.account(key) == key.name) {
+        return None;
+    }
+    let account = ctx.cache.get(Kind::ServiceAccount, &key.namespace, &key.name);
+    (!account.is_some_and(|account| is_ours(&account.metadata, service))).then(|| Problem {
+        reason: Reason::Held,
+        message: format!("the login to Vault waits for ServiceAccount {}", key.name),
+    })
+}
+
+/// Name of the connection that a source means.
+fn connection(source: &VaultKv) -> &str {
+    source.connection.as_deref().unwrap_or("default")
+}
+
 async fn of_vault(
     case: &Case<'_>,
     source: &VaultKv,
     not_before: Instant,
     values: &mut Values,
 ) -> Result<(Option<u64>, Instant), Failure> {
-    let name = source.connection.as_deref().unwrap_or("default");
+    let name = connection(source);
     let connection = case.ctx.vaults.get(name).ok_or_else(|| {
         told(
             Reason::VaultConnectionUnknown,
