@@ -195,7 +195,8 @@ async fn secret(
     let desired = compare::json(&desired(plan, content));
     let mut outcome = match &certificate.found {
         TlsSecret::Read(live) => {
-            let live: DynamicObject = serde_json::from_value(compare::json(&**live)).map_err(kube::Error::SerdeError)?;
+            let live: DynamicObject =
+                serde_json::from_value(compare::json(&**live)).map_err(kube::Error::SerdeError)?;
             writer.settle(live, &desired).await?
         }
         _ => writer.create(&desired).await?,

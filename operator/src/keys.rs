@@ -124,7 +124,11 @@ impl Keys {
     }
 
     /// The same over the values of `spec.secrets` of this service.
-    pub fn seal_values<'v>(&self, service_uid: &str, values: impl Iterator<Item = (&'v str, &'v [u8])>) -> String {
+    pub fn seal_values<'v>(
+        &self,
+        service_uid: &'v str,
+        values: impl Iterator<Item = (&'v str, &'v [u8])>,
+    ) -> String {
         self.hmac([("values of", service_uid.as_bytes())].into_iter().chain(values))
     }
 

@@ -45,7 +45,7 @@ pub fn observe(ctx: &Context, service: &HardenedService, key: &Key) -> Observed 
         live_replicas: live_replicas(ctx, service, key),
         ..Facts::default()
     };
-    let mut mounted = render::referenced_secrets(service).into_iter();
+    let mounted = render::referenced_secrets(service).into_iter();
     let not_allowed = mounted
         .filter(|(field, _)| ![render::PROVIDED_CERTIFICATE, render::SOURCE].contains(field))
         .find(|(_, name)| labelled(ctx, key, name).is_none())

@@ -43,7 +43,7 @@ pub struct Decision {
 /// What apply does with the operator's Secret.
 pub enum Plan {
     /// It is right: no request.
-    Keep(ValuesNote),
+    Keep(Box<ValuesNote>),
     /// It should hold these values.
     Write(Box<Content>),
     /// Nothing good is to be had: what is there stays, and no pod starts with it.
@@ -125,7 +125,7 @@ fn kept(note: ValuesNote, problem: Option<Problem>, again: Option<Timestamp>) ->
     // A Vault that does not answer for a while is no reason to take a service that works for a broken one.
     let silent = problem.as_ref().is_some_and(|problem| problem.reason == Reason::VaultUnreachable);
     let (warning, problem) = if silent { (problem, None) } else { (None, problem) };
-    Decision { restart: note.restart.clone(), plan: Plan::Keep(note), again, problem, warning }
+    Decision { restart: note.restart.clone(), plan: Plan::Keep(Box::new(note)), again, problem, warning }
 }
 
 fn left(problem: Problem, again: Option<Timestamp>) -> Decision {

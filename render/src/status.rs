@@ -145,7 +145,8 @@ fn subsystems(service: &HardenedService, applied: &Applied, facts: &Facts) -> Ve
     let certificate = of(&[Kind::Certificate], None).filter(|p| applied.tls_warning.as_ref() != Some(p));
     let tls = state(
         ConditionType::TLSReady,
-        certificate.or_else(|| of_secret(&child_name(&service.name_any(), "tls"), applied.tls_problem.as_ref())),
+        certificate
+            .or_else(|| of_secret(&child_name(&service.name_any(), "tls"), applied.tls_problem.as_ref())),
         "the certificate is valid and mounted",
     )
     .warned(applied.tls_warning.as_ref());

@@ -1,6 +1,7 @@
 //! A service and its children as a test sees them: made, looked at, changed. It judges nothing; tests say what they
 //! expect.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
@@ -71,7 +72,9 @@ pub async fn bring_secrets(cluster: &Cluster, namespace: &str, service: &Hardene
         } else {
             let labels = json!({SERVICE_LABEL: service.name_any()});
             let values = values(service, &name);
-            serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}, "stringData": values}))?
+            serde_json::from_value(
+                json!({"metadata": {"name": name, "labels": labels}, "stringData": values}),
+            )?
         };
         api.create(&PostParams::default(), &secret).await?;
     }

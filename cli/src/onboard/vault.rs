@@ -12,7 +12,9 @@ const SERVICE: &str = "SERVICE";
 /// The commands for each connection of the settings.
 pub fn commands(namespace: &str, settings: &Settings) -> Result<String> {
     if settings.vault_connections.is_empty() {
-        bail!("--vault: the settings have no vaultConnections; give the file with the chart's value `settings`");
+        bail!(
+            "--vault: the settings have no vaultConnections; give the file with the chart's value `settings`"
+        );
     }
     let mut answer = String::new();
     for (name, connection) in &settings.vault_connections {
@@ -31,7 +33,11 @@ fn connection_commands(
     let auth = &connection.kubernetes_auth;
     let (role, account) = (filled(&auth.role), filled(&auth.service_account));
     let each = if role.contains(SERVICE) { format!(", for each service {SERVICE}") } else { String::new() };
-    writeln!(answer, "# Connection {name}: in the Vault at {}, for namespace {namespace}{each}", connection.address)?;
+    writeln!(
+        answer,
+        "# Connection {name}: in the Vault at {}, for namespace {namespace}{each}",
+        connection.address
+    )?;
     if let Some(namespace) = &connection.namespace {
         writeln!(answer, "export VAULT_NAMESPACE={namespace}")?;
     }
@@ -44,10 +50,18 @@ fn connection_commands(
         writeln!(answer, "path \"{mount}/{below}\" {{ capabilities = [\"read\"] }}   # KV version 1")?;
     }
     for signer in &connection.pki.roles {
-        writeln!(answer, "path \"{}/sign/{signer}\" {{ capabilities = [\"update\"] }}", connection.pki.mount)?;
+        writeln!(
+            answer,
+            "path \"{}/sign/{signer}\" {{ capabilities = [\"update\"] }}",
+            connection.pki.mount
+        )?;
     }
     if !connection.pki.roles.is_empty() {
-        writeln!(answer, "path \"{}/revoke-with-key\" {{ capabilities = [\"update\"] }}", connection.pki.mount)?;
+        writeln!(
+            answer,
+            "path \"{}/revoke-with-key\" {{ capabilities = [\"update\"] }}",
+            connection.pki.mount
+        )?;
     }
     for own in ["renew-self", "revoke-self"] {
         writeln!(answer, "path \"auth/token/{own}\" {{ capabilities = [\"update\"] }}")?;
@@ -55,11 +69,17 @@ fn connection_commands(
     let accounts = if account.contains(SERVICE) && !role.contains(SERVICE) { "'*'" } else { &account };
     writeln!(answer, "POLICY")?;
     writeln!(answer, "vault write auth/{}/role/{role} \\", auth.mount)?;
-    writeln!(answer, "  bound_service_account_names={accounts} bound_service_account_namespaces={namespace} \\")?;
+    writeln!(
+        answer,
+        "  bound_service_account_names={accounts} bound_service_account_namespaces={namespace} \\"
+    )?;
     writeln!(answer, "  audience={} alias_name_source=serviceaccount_uid \\", connection.audience)?;
     writeln!(answer, "  token_policies={role} token_no_default_policy=true token_ttl=10m token_max_ttl=1h")?;
     if !account.contains(SERVICE) {
-        writeln!(answer, "kubectl create serviceaccount {account} -n {namespace}   # without a right of its own")?;
+        writeln!(
+            answer,
+            "kubectl create serviceaccount {account} -n {namespace}   # without a right of its own"
+        )?;
     }
     Ok(())
 }
@@ -69,14 +89,18 @@ mod tests {
     use super::*;
 
     fn settings(connection: &str) -> Settings {
-        let yaml = format!("vaultConnections: {{platform: {{address: 'https://vault:8200', caBundle: x, {connection}}}}}");
+        let yaml = format!(
+            "vaultConnections: {{platform: {{address: 'https://vault:8200', caBundle: x, {connection}}}}}"
+        );
         serde_saphyr::from_str(&yaml).expect("settings")
     }
 
     #[test]
     fn a_namespace_with_one_account_gets_one_role_and_its_own_folder() {
         let auth = "kubernetesAuth: {role: 'hardened-{namespace}', serviceAccount: hardened-vault}";
-        let text = commands("shop", &settings(&format!("{auth}, kv: {{mounts: [secret, 'teams/{{namespace}}']}}"))).expect("text");
+        let text =
+            commands("shop", &settings(&format!("{auth}, kv: {{mounts: [secret, 'teams/{{namespace}}']}}")))
+                .expect("text");
         for part in [
             "# Connection platform: in the Vault at https://vault:8200, for namespace shop\n",
             "path \"secret/data/shop/*\"",
@@ -92,10 +116,16 @@ mod tests {
     #[test]
     fn accounts_of_services_share_the_role_of_the_namespace_or_have_their_own() {
         let pki = "pki: {roles: [web]}";
-        let shared = commands("shop", &settings(&format!("kubernetesAuth: {{role: 'ns-{{namespace}}'}}, {pki}"))).expect("text");
+        let shared =
+            commands("shop", &settings(&format!("kubernetesAuth: {{role: 'ns-{{namespace}}'}}, {pki}")))
+                .expect("text");
         assert!(shared.contains("role/ns-shop \\") && shared.contains("names='*' "), "{shared}");
         assert!(shared.contains("pki/sign/web") && shared.contains("pki/revoke-with-key"), "{shared}");
-        let own = commands("shop", &settings(&format!("kubernetesAuth: {{role: '{{namespace}}-{{name}}'}}, {pki}"))).expect("text");
+        let own = commands(
+            "shop",
+            &settings(&format!("kubernetesAuth: {{role: '{{namespace}}-{{name}}'}}, {pki}")),
+        )
+        .expect("text");
         assert!(own.contains("role/shop-SERVICE \\") && own.contains("names=SERVICE "), "{own}");
         assert!(own.contains("for each service SERVICE"), "{own}");
     }

@@ -110,7 +110,11 @@ async fn of_vault(
                 let problem = format!("{shown}: the value of {key:.64?} is {what}; write it as text");
                 return Err(invalid(problem));
             }
-            None => return Err(invalid(format!("{shown} has no key {key:.64?}; write it there, or correct keys"))),
+            None => {
+                return Err(invalid(format!(
+                    "{shown} has no key {key:.64?}; write it there, or correct keys"
+                )));
+            }
         };
         values.set(name.to_owned(), text.expose_secret().as_bytes().to_vec());
     }
@@ -133,7 +137,8 @@ async fn of_secret(case: &Case<'_>, source: &SecretValuesOf, values: &mut Values
     let allowed = |secret: &Secret| secret.labels().get(crds::SERVICE_LABEL) == Some(&case.key.name);
     let data = secret.filter(allowed).ok_or_else(not_allowed)?.data.unwrap_or_default();
     if data.is_empty() {
-        let message = format!("Secret {name} is empty; what the workload has stays until it has values again");
+        let message =
+            format!("Secret {name} is empty; what the workload has stays until it has values again");
         return Err(told(Reason::SourceDeleted, message));
     }
     let data: BTreeMap<_, _> = data.into_iter().collect();

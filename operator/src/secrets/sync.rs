@@ -115,7 +115,8 @@ impl<'a> Sync<'a> {
         let changed = own.as_ref().map(|own| values.differing(own));
         let before = own.map(|own| self.note(&own).restart);
         let names = changed.clone().filter(|names| !names.is_empty());
-        let pending = before.zip(names).map(|(before, names)| Pending::new(self.case, self.serial, before, names));
+        let pending =
+            before.zip(names).map(|(before, names)| Pending::new(self.case, self.serial, before, names));
         Ok(Decision {
             restart: note.restart.clone(),
             again: note.refresh_at,

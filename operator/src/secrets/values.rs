@@ -71,13 +71,19 @@ impl Values {
                 None => (inner.trim(), false),
                 Some((name, "urlencode")) => (name, true),
                 // Not repeated: who writes a value into a template by mistake must not find it in a status.
-                Some(_) => return Err(of("has another word than urlencode behind |; use that or none".into())),
+                Some(_) => {
+                    return Err(of("has another word than urlencode behind |; use that or none".into()));
+                }
             };
             let value = self.text(source).ok_or_else(|| {
                 of("needs a name that no source has as text; correct it, or add it to a source".into())
             })?;
             text.push_str(before);
-            if encode { encoded(&mut text, value) } else { text.push_str(value) }
+            if encode {
+                encoded(&mut text, value);
+            } else {
+                text.push_str(value);
+            }
             rest = tail;
         }
         text.push_str(rest);
@@ -90,17 +96,25 @@ impl Values {
         let spec = service.spec.secrets.as_ref();
         let missing = |name: &&String| !self.0.contains_key(*name);
         if let Some(name) = spec.and_then(|spec| spec.required.iter().find(missing)) {
-            return Err(format!("spec.secrets.required: no source has {name}; write it there, or correct the name"));
+            return Err(format!(
+                "spec.secrets.required: no source has {name}; write it there, or correct the name"
+            ));
         }
         if self.0.len() > MOST {
-            return Err(format!("the sources have {} names, and {MOST} are the most; choose some by keys", self.0.len()));
+            return Err(format!(
+                "the sources have {} names, and {MOST} are the most; choose some by keys",
+                self.0.len()
+            ));
         }
         let bytes: usize = self.inputs().map(|(_, value)| value.len()).sum();
         if bytes > MOST_BYTES {
-            return Err(format!("the values have {bytes} bytes together, and {MOST_BYTES} fit into a Secret; choose fewer by keys"));
+            return Err(format!(
+                "the values have {bytes} bytes together, and {MOST_BYTES} fit into a Secret; choose fewer by keys"
+            ));
         }
         let by_env = render::secrets::delivery(service) == Some(Delivery::Env);
-        let taken: BTreeSet<String> = if by_env { render::variables(service).collect() } else { BTreeSet::new() };
+        let taken: BTreeSet<String> =
+            if by_env { render::variables(service).collect() } else { BTreeSet::new() };
         let problem = |(name, value): (&str, &[u8])| {
             let problem = if by_env { variable_problem(name, value, &taken) } else { file_problem(name) };
             problem.map(|problem| format!("the name {} {problem}", shown(name)))
@@ -113,18 +127,26 @@ impl Values {
 fn variable_problem(name: &str, value: &[u8], taken: &BTreeSet<String>) -> Option<&'static str> {
     let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
     if !first || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-        return Some("is none of an environment variable; choose keys with a name of letters, digits and _, or use delivery: files");
+        return Some(
+            "is none of an environment variable; choose keys with a name of letters, digits and _, or use delivery: files",
+        );
     }
     // They can change what runs.
     let reserved = ["LD_", "KUBERNETES_", "HARDENED_"].iter().any(|prefix| name.starts_with(prefix));
     if reserved || name == "PATH" {
-        return Some("is not allowed, like PATH and all that begin with LD_, KUBERNETES_ or HARDENED_, because it can change what runs; choose keys with another name");
+        return Some(
+            "is not allowed, like PATH and all that begin with LD_, KUBERNETES_ or HARDENED_, because it can change what runs; choose keys with another name",
+        );
     }
     if taken.contains(name) {
-        return Some("is set by the operator or by spec.workload.env, which would win; choose keys with another name, or remove it there");
+        return Some(
+            "is set by the operator or by spec.workload.env, which would win; choose keys with another name, or remove it there",
+        );
     }
     if std::str::from_utf8(value).is_err() || value.contains(&0) {
-        return Some("has a value that is no text, which no environment variable can hold; use delivery: files");
+        return Some(
+            "has a value that is no text, which no environment variable can hold; use delivery: files",
+        );
     }
     (name.len() + 1 + value.len() > LONGEST_VARIABLE)
         .then_some("has a value that is too long for an environment variable (128 KiB with its name); use delivery: files")

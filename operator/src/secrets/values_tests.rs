@@ -14,7 +14,9 @@ fn service(secrets: &Value) -> HardenedService {
 
 fn values(all: &[(&str, &str)]) -> Values {
     let mut values = Values::default();
-    all.iter().for_each(|(name, value)| values.set((*name).into(), (*value).into()));
+    for (name, value) in all {
+        values.set((*name).into(), (*value).into());
+    }
     values
 }
 
@@ -43,7 +45,10 @@ fn a_template_that_cannot_be_filled_says_why_and_repeats_nothing_of_it() {
         ("{{USER|hunter2}}", "another word than urlencode"),
     ] {
         let problem = values(&[("USER", "app")]).compose(&template(text)).unwrap_err();
-        assert!(problem.contains(why) && problem.contains("URL") && !problem.contains("hunter2"), "{problem}");
+        assert!(
+            problem.contains(why) && problem.contains("URL") && !problem.contains("hunter2"),
+            "{problem}"
+        );
     }
 }
 
@@ -70,7 +75,9 @@ fn names_and_values_that_a_workload_cannot_have_are_refused_by_name() {
             let verdict = values(&[("NEEDED", "v"), (name, value)]).check(service);
             match expected {
                 None => assert_eq!(verdict, Ok(()), "{name:?}"),
-                Some(why) => assert!(verdict.clone().is_err_and(|e| e.contains(why)), "{name:?}: {verdict:?}"),
+                Some(why) => {
+                    assert!(verdict.clone().is_err_and(|e| e.contains(why)), "{name:?}: {verdict:?}")
+                }
             }
         }
     }
@@ -100,6 +107,7 @@ fn bytes_that_are_no_text_are_for_files_only() {
 
 #[test]
 fn differing_names_are_those_that_changed_came_or_went() {
-    let (old, new) = (values(&[("A", "1"), ("B", "2"), ("C", "3")]), values(&[("A", "1"), ("B", "x"), ("D", "4")]));
+    let (old, new) =
+        (values(&[("A", "1"), ("B", "2"), ("C", "3")]), values(&[("A", "1"), ("B", "x"), ("D", "4")]));
     assert_eq!(new.differing(&old), ["B", "C", "D"]);
 }

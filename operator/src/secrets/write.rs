@@ -41,7 +41,7 @@ pub async fn write(
             Ok(writer.outcome(uid, ChildState::Failed, decision.problem.clone()))
         }
         Plan::Write(content) => {
-            applied.secrets = old.clone();
+            applied.secrets.clone_from(&old);
             let outcome = put(pass, &writer, plan, content).await?;
             if outcome.state == ChildState::Applied {
                 let is_new = content.changed.as_ref().is_none_or(|names| !names.is_empty());
