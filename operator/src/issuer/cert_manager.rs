@@ -5,7 +5,7 @@ mod conditions;
 mod words;
 
 use crds::{IssuerRef, Reason};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::{api::core::v1::Secret, jiff::SignedDuration};
 use kube::{Api, core::DynamicObject};
 use render::{Kind, Problem, cert_manager::named};
 
@@ -17,6 +17,9 @@ use crate::{error::Error, observe::TlsSecret, ownership::is_ours, watch::State};
 
 /// Annotation of a Secret with the Certificate that it was written for.
 const CERTIFICATE_NAME: &str = "cert-manager.io/certificate-name";
+
+/// How soon a Certificate that is being made is looked at.
+const MADE: SignedDuration = SignedDuration::from_secs(1);
 
 /// What the spec names, and the service that wants a certificate of it.
 pub struct Source<'a> {
@@ -47,7 +50,10 @@ impl Source<'_> {
         });
         let issued = Some(&self.issued(&name, live.as_deref()));
         let judged = secret::Source { case: self.case, name: &name, issued }.certificate().await?;
-        Ok(Certificate { unasked, ..self.weigh(judged, trouble, is_ready) })
+        // The answer to its POST starts no pass, and before cert-manager looks at it nothing else does.
+        let again = (said.is_none() && unasked.is_none()).then(|| self.case.now.checked_add(MADE).ok()).flatten();
+        let weighed = self.weigh(judged, trouble, is_ready);
+        Ok(Certificate { unasked, again: weighed.again.into_iter().chain(again).min(), ..weighed })
     }
 
     /// Until the Certificate is ready its Secret may be what another one of that name left there: then only what is in use
