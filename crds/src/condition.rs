@@ -82,6 +82,10 @@ pub enum Reason {
     QuotaExceeded,
     /// The rollout does not come forward; the message is the Deployment's.
     RolloutFailed,
+    /// New values wait for `spec.secrets.changeWindows`. What the workload has stays until then.
+    OutsideChangeWindow,
+    /// New values wait for their restart, because as many other services as the platform allows restart for theirs.
+    RestartWaits,
     /// Another child must be there first; see the other conditions.
     Held,
     /// The operator's CA is gone; a platform admin restores it. Certificates in use are kept.
@@ -133,6 +137,8 @@ impl Reason {
             Self::Refused => "Refused",
             Self::QuotaExceeded => "QuotaExceeded",
             Self::RolloutFailed => "RolloutFailed",
+            Self::OutsideChangeWindow => "OutsideChangeWindow",
+            Self::RestartWaits => "RestartWaits",
             Self::Held => "Held",
             Self::CaLost => "CaLost",
             Self::CertificateInvalid => "CertificateInvalid",

@@ -39,7 +39,8 @@ pub use scheduling::{
     TaintEffect, Toleration, TolerationOperator, TopologySpreadConstraint, WhenUnsatisfiable,
 };
 pub use secrets::{
-    Delivery, SecretKey, SecretSource, SecretTemplate, SecretValuesOf, Secrets, SecretsRestart, VaultKv,
+    ChangeWindow, Delivery, SecretKey, SecretSource, SecretTemplate, SecretValuesOf, Secrets, SecretsRestart,
+    VaultKv, Weekday,
 };
 pub use service::{Environment, HardenedService, HardenedServiceSpec};
 pub use status::{

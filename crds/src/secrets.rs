@@ -12,6 +12,7 @@ const VAULT_PATH: &str =
 const VAULT_NAME: &str = "^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9_])?$";
 /// Keys of a Secret, and so names of files.
 const KEY: &str = "^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$";
+const CLOCK: &str = "^([01][0-9]|2[0-3]):[0-5][0-9]$";
 const KEY_ADVICE: &str = "letters, digits, -, _ and ., beginning and ending with a letter, digit or _";
 
 /// Values from Vault and from Secrets, synced into one Secret of the operator's. All of them or none: while one is missing,
@@ -56,6 +57,48 @@ pub struct Secrets {
     #[schemars(length(max = 64), inner(length(max = 128)))]
     #[x_kube(validation = crate::rules::each_matches("spec.secrets.withoutRestart", KEY, KEY_ADVICE))]
     pub without_restart: Vec<String>,
+    /// When restarts for new values may begin. Outside, the pods and the operator's Secret keep the values before. Left out:
+    /// at any time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 7))]
+    pub change_windows: Vec<ChangeWindow>,
+}
+
+/// A time of each day, or of some days of the week, in UTC.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
+pub struct ChangeWindow {
+    /// Days on which it begins. Left out: every day.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 7))]
+    pub days: Vec<Weekday>,
+    /// When it begins, HH:MM.
+    #[schemars(length(max = 5))]
+    #[x_kube(validation = crate::rules::matches("spec.secrets.changeWindows.from", CLOCK, "a time of day in UTC, such as 02:30"))]
+    pub from: String,
+    /// When it ends, HH:MM; on the next day if that is not later than `from`.
+    #[schemars(length(max = 5))]
+    #[x_kube(validation = crate::rules::matches("spec.secrets.changeWindows.to", CLOCK, "a time of day in UTC, such as 02:30"))]
+    pub to: String,
+}
+
+/// Day of the week.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(transform = crate::schema::without_description)]
+pub enum Weekday {
+    /// Monday.
+    Mon,
+    /// Tuesday.
+    Tue,
+    /// Wednesday.
+    Wed,
+    /// Thursday.
+    Thu,
+    /// Friday.
+    Fri,
+    /// Saturday.
+    Sat,
+    /// Sunday.
+    Sun,
 }
 
 /// How the workload gets its values.

@@ -24,9 +24,9 @@ fn every_reason_has_its_row_which_says_what_becomes_of_ready_and_stalled() {
         ));
         let reason = reason.expect("a reason, as was just compared");
         assert_eq!(row[0], format!("`{}`", reason.as_str()));
-        // Suspended keeps what Ready was, and a certificate that ends soon is still good.
+        // Suspended keeps what Ready was, and a certificate that ends soon or values that wait are still good.
         let ready = match reason {
-            Reason::Ready | Reason::CertificateExpiring => "True",
+            Reason::Ready | Reason::CertificateExpiring | Reason::OutsideChangeWindow => "True",
             Reason::Suspended => "as before",
             _ => "False",
         };

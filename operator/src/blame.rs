@@ -4,13 +4,14 @@
 use crds::{Reason, RestartCause};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::core::DynamicObject;
-use render::{Change, Kind};
+use render::{Change, Kind, Problem};
 use serde_json::Value;
 
 use crate::{
     compare::Digest,
     drift,
     events::{Happening, Severity},
+    fleet::Admission,
     fight::{Decision, Flip, Pair},
     harmless, metrics,
     secrets::Awaited,
@@ -28,7 +29,7 @@ impl Writer<'_> {
         (live, paths): (&DynamicObject, &[String]),
     ) -> RestartCause {
         let service = self.pass.service;
-        let hash_only = paths.iter().all(|path| path.ends_with(crds::RESTART_ANNOTATION));
+        let hash_only = is_hash_only(paths);
         // Also after a crash between the values and the pods' restart, when nothing else is remembered of it.
         if hash_only && self.awaited(live).is_some() {
             return RestartCause::SecretsChanged;
@@ -68,6 +69,13 @@ impl Writer<'_> {
         awaited.filter(|awaited| awaited.is_for(live))
     }
 
+    /// The right to restart the pods, where they would restart for new values only.
+    pub fn admission(&self, live: &DynamicObject, paths: &[String]) -> Result<Option<Admission<'_>>, Problem> {
+        let for_values = is_hash_only(paths) && self.awaited(live).is_some();
+        let ctx = self.pass.ctx;
+        for_values.then(|| ctx.fleet.admit(&ctx.cache, self.pass.key)).transpose()
+    }
+
     /// Whether a difference that somebody else made stays for a while, because he makes it again and again.
     pub async fn must_wait(&self, before: &Value, paths: &[String], pair: Pair) -> bool {
         let fields = drift::managed_fields(before);
@@ -99,4 +107,9 @@ impl Writer<'_> {
             Happening { severity: Severity::Warning, reason: "DriftReverted", action: "Restore", note };
         self.pass.ctx.events.publish(self.pass.service, happening).await;
     }
+}
+
+/// Whether the pods would restart, and nothing else change.
+fn is_hash_only(paths: &[String]) -> bool {
+    paths.iter().all(|path| path.ends_with(crds::RESTART_ANNOTATION))
 }

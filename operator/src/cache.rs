@@ -216,6 +216,13 @@ impl Cache {
         .collect()
     }
 
+    /// Every object of a kind, by the service whose label it carries.
+    pub fn all(&self, kind: Kind) -> Vec<(Key, Arc<DynamicObject>)> {
+        let inner = self.read();
+        let of_kind = inner.objects.iter().filter(|(id, _)| id.0 == kind);
+        of_kind.map(|(_, (object, key))| (key.clone(), object.clone())).collect()
+    }
+
     /// What is remembered of a child.
     pub fn note(&self, kind: Kind, namespace: &str, name: &str) -> Note {
         let id = (kind, namespace.to_owned(), name.to_owned());

@@ -30,6 +30,7 @@ use crate::{
     clock,
     error::Error,
     events::Events,
+    fleet::Fleet,
     gate::Closed,
     key_of,
     keys::Keys,
@@ -81,6 +82,7 @@ pub async fn serve(
     let keys = Arc::new(ArcSwap::from_pointee(keys));
     let (store, writer) = reflector::store();
     let (events, delivery) = Events::new(term.args.instance());
+    let fleet = Fleet::new(term.settings.restarts.at_once.get());
     let ctx = Arc::new(Context {
         events,
         client: term.client,
@@ -102,6 +104,7 @@ pub async fn serve(
         backoff: Backoff::default(),
         metrics: term.view.metrics.clone(),
         fights: crate::fight::Fights::default(),
+        fleet,
     });
     let (sender, requests) = mpsc::unbounded();
     let queue = Queue(sender);

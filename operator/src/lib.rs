@@ -20,6 +20,7 @@ mod events;
 mod fence;
 mod fenced;
 mod fight;
+mod fleet;
 mod finalizers;
 mod gate;
 mod harmless;
@@ -92,6 +93,7 @@ pub struct Context {
     metrics: Arc<metrics::Metrics>,
     events: events::Events,
     fights: fight::Fights,
+    fleet: fleet::Fleet,
 }
 
 impl Context {

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use crds::{ChildState, HardenedService, Reason};
 use k8s_openapi::jiff::Timestamp;
-use render::{Applied, Problem};
+use render::{Applied, Outcome, Problem};
 
 use crate::{
     Context,
     apply::{self, Pass},
+    backoff::Backoff,
     cache::{Key, Namespace, Secrets},
     clock,
     compare::Rules,
@@ -32,6 +33,8 @@ const UNWRITTEN: Duration = Duration::from_secs(15);
 /// A namespace that is onboarded together with its first service: the two watches have no common order, and a wrong
 /// alarm would be the first thing that its users see.
 const ONBOARDING: Duration = Duration::from_secs(2);
+/// How soon a restart that waits for others is tried again: nothing tells when one of them is done.
+const RESTART: Duration = Duration::from_secs(2);
 /// A foreign object under a child's name is not watched: this is how soon its going is noticed.
 const RETRY: Duration = Duration::from_secs(10);
 
@@ -169,6 +172,10 @@ fn next(applied: &Applied, Minted { certificate, values, .. }: &Minted, now: Tim
     }
     if any(ChildState::Failed) {
         return Next::Refused;
+    }
+    let waits = |o: &Outcome| o.problem.as_ref().is_some_and(|p| p.reason == Reason::RestartWaits);
+    if applied.outcomes.iter().any(waits) {
+        return Next::After(at_most(RESTART + Backoff::spread()));
     }
     Next::After(at_most(RESYNC))
 }

@@ -8,6 +8,7 @@ mod gather;
 mod pending;
 mod sync;
 mod values;
+mod window;
 mod write;
 
 use crds::Reason;
@@ -123,8 +124,9 @@ fn after(now: Timestamp, wait: SignedDuration) -> Timestamp {
 /// As it is, until a time.
 fn kept(note: ValuesNote, problem: Option<Problem>, again: Option<Timestamp>) -> Decision {
     // A Vault that does not answer for a while is no reason to take a service that works for a broken one.
-    let silent = problem.as_ref().is_some_and(|problem| problem.reason == Reason::VaultUnreachable);
-    let (warning, problem) = if silent { (problem, None) } else { (None, problem) };
+    let harmless = [Reason::VaultUnreachable, Reason::OutsideChangeWindow];
+    let is_harmless = problem.as_ref().is_some_and(|problem| harmless.contains(&problem.reason));
+    let (warning, problem) = if is_harmless { (problem, None) } else { (None, problem) };
     Decision { restart: note.restart.clone(), plan: Plan::Keep(Box::new(note)), again, problem, warning }
 }
 

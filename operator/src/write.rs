@@ -128,6 +128,10 @@ impl Writer<'_> {
         if self.pass.ctx.fights.waits(&self.pass.object(self.child), pair, self.pass.now) {
             return Ok(self.outcome(live.uid(), ChildState::Applied, None));
         }
+        let admission = match self.admission(live, &compare::paths(&live_essence, &essence(&target))) {
+            Ok(admission) => admission,
+            Err(why) => return Ok(self.outcome(live.uid(), ChildState::Held, Some(why))),
+        };
         let mut put = object(&target).map_err(kube::Error::SerdeError)?;
         let answer = self.api().replace(name, &params(true), &put).await?;
         let answer_essence = essence(&compare::json(&answer));
@@ -149,6 +153,7 @@ impl Writer<'_> {
         let after = self.api().replace(name, &params(false), &put).await?;
         self.count("update");
         let outcome = self.done(after, Some(wanted));
+        drop(admission);
         if cause == RestartCause::DriftReverted {
             self.report_drift(&before, &paths).await;
         }

@@ -1,6 +1,6 @@
 //! Everything besides the spec that decides what the children look like.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroUsize};
 
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +43,22 @@ pub struct Settings {
     pub vault_connections: BTreeMap<String, VaultConnection>,
     /// What services may use of cert-manager.
     pub cert_manager: CertManagerSettings,
+    /// Restarts because of new values.
+    pub restarts: Restarts,
+}
+
+/// How many services restart at the same time because values of `spec.secrets` changed.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Restarts {
+    /// At most so many.
+    pub at_once: NonZeroUsize,
+}
+
+impl Default for Restarts {
+    fn default() -> Self {
+        Self { at_once: NonZeroUsize::MIN.saturating_add(9) }
+    }
 }
 
 /// Pods chosen by labels of their namespace and of their own.
@@ -73,6 +89,7 @@ impl Default for Settings {
             tolerated_annotations: Vec::new(),
             vault_connections: BTreeMap::new(),
             cert_manager: CertManagerSettings::default(),
+            restarts: Restarts::default(),
         }
     }
 }

@@ -37,7 +37,7 @@ pub use cert_manager::{AllowedIssuer, CertManagerSettings};
 pub use certificate::{Certificate, issued_name, life};
 pub use children::{Body, Child, Children, Kind, SecretPlan};
 pub use container::variables;
-pub use facts::{Facts, Peer, Settings};
+pub use facts::{Facts, Peer, Restarts, Settings};
 pub use meta::child_name;
 pub use references::{PROVIDED_CERTIFICATE, SOURCE, provided_certificate, referenced_secrets};
 pub use replicas::replicas_are_fixed;

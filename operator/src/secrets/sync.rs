@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use crds::Secrets;
+use crds::{Reason, Secrets};
 use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
 use kube::{Api, ResourceExt};
 use render::{Kind, Problem};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{Content, Decision, Plan, gather::Gathered, kept, left, pending::Pending, values::Values};
+use super::{Content, Decision, Plan, gather::Gathered, kept, left, pending::Pending, values::Values, window};
 use crate::{
     backoff,
     cache::ValuesNote,
@@ -113,6 +113,12 @@ impl<'a> Sync<'a> {
         let live = self.live().await?;
         let own = live.as_ref().and_then(|live| self.own(live));
         let changed = own.as_ref().map(|own| values.differing(own));
+        if let (Some(own), Some(live)) = (&own, &live)
+            && let Some(opens) = window::opens_at(&self.spec.change_windows, self.case.now)
+            && self.note(own).restart != note.restart
+        {
+            return Ok(self.wait_for(opens, own, live, note));
+        }
         let before = own.map(|own| self.note(&own).restart);
         let names = changed.clone().filter(|names| !names.is_empty());
         let pending =
@@ -124,6 +130,20 @@ impl<'a> Sync<'a> {
             problem: None,
             warning: None,
         })
+    }
+
+    /// What is there stays until a window opens. The sources are read as before: what changes back needs no restart.
+    fn wait_for(&self, opens: Timestamp, own: &Values, live: &Secret, read: ValuesNote) -> Decision {
+        let mut note = ValuesNote { version: exactly(live), source_version: read.source_version, ..self.note(own) };
+        (note.asked, note.forced) = (self.asked, self.forced.cloned());
+        note.refresh_at = Some(read.refresh_at.map_or(opens, |at| at.min(opens)));
+        self.remember(note.clone());
+        let problem = Problem {
+            reason: Reason::OutsideChangeWindow,
+            message: format!("values changed, and spec.secrets.changeWindows opens at {opens}; until then what the workload has stays"),
+        };
+        let again = note.refresh_at;
+        kept(note, Some(problem), again)
     }
 
     /// A source has not: what is there stays, if it is the operator's own.
