@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crds::SERVICE_LABEL;
 use k8s_openapi::jiff::Timestamp;
 use kube::{ResourceExt, core::DynamicObject};
-use render::Kind;
+use render::{Kind, Problem};
 
 use crate::{
     adopt::Offer,
@@ -104,6 +104,8 @@ pub struct ValuesNote {
     pub asked: Digest,
     /// The value of the annotation by which somebody forces a sync, then.
     pub forced: Option<String>,
+    /// Why newer values are not in it yet.
+    pub waits: Option<Problem>,
     /// When a Vault is to be read again.
     pub refresh_at: Option<Timestamp>,
 }

@@ -79,7 +79,7 @@ pub async fn decide(case: &Case<'_>, serial: Option<&str>) -> Result<Option<Deci
     let sync = sync::Sync::new(case, spec, serial);
     let known = sync.known();
     if let Some(note) = known.as_ref().filter(|note| sync.is_current(note)) {
-        return Ok(Some(kept(note.clone(), None, note.refresh_at)));
+        return Ok(Some(kept(note.clone(), note.waits.clone(), note.refresh_at)));
     }
     if let Some(problem) = gather::no_account(case, spec) {
         return sync.stay(known, problem, after(case.now, ACCOUNT)).await.map(Some);

@@ -137,13 +137,14 @@ impl<'a> Sync<'a> {
         let mut note = ValuesNote { version: exactly(live), source_version: read.source_version, ..self.note(own) };
         (note.asked, note.forced) = (self.asked, self.forced.cloned());
         note.refresh_at = Some(read.refresh_at.map_or(opens, |at| at.min(opens)));
-        self.remember(note.clone());
-        let problem = Problem {
+        let waits = Problem {
             reason: Reason::OutsideChangeWindow,
             message: format!("values changed, and spec.secrets.changeWindows opens at {opens}; until then what the workload has stays"),
         };
+        note.waits = Some(waits.clone());
+        self.remember(note.clone());
         let again = note.refresh_at;
-        kept(note, Some(problem), again)
+        kept(note, Some(waits), again)
     }
 
     /// A source has not: what is there stays, if it is the operator's own.
