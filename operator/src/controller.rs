@@ -50,7 +50,7 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(30);
 /// For the status that tells of a pass that was given up.
 const LAST_WORD: Duration = Duration::from_secs(5);
-/// For the events that still wait when the last pass has ended.
+/// For the events that still wait when the last pass has ended; meanwhile tokens of Vaults are given back.
 const FAREWELL: Duration = Duration::from_secs(3);
 /// Pause between attempts to read the operator's keys.
 const KEYS_RETRY: Duration = Duration::from_secs(2);
@@ -104,7 +104,9 @@ pub async fn serve(
     });
     let (sender, requests) = mpsc::unbounded();
     let queue = Queue(sender);
+    let vaults = ctx.vaults.clone();
     let mut watches = watch::start(&ctx, &queue, &term.args.namespaces, writer);
+    watches.spawn(vaults.clone().tidy());
     term.view.lead(ctx.watches.clone(), keys);
     tokio::select! {
         () = ctx.watches.done() => tracing::info!("every list has arrived or was refused"),
@@ -124,7 +126,8 @@ pub async fn serve(
     );
     passes.for_each(|result| async move { log(result) }).await;
     drop(last);
-    if tokio::time::timeout(FAREWELL, &mut delivery.0).await.is_err() {
+    let (delivered, ()) = tokio::join!(tokio::time::timeout(FAREWELL, &mut delivery.0), vaults.end());
+    if delivered.is_err() {
         tracing::warn!(after = ?FAREWELL, "some events were not delivered");
     }
     Ok(())
