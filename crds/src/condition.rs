@@ -100,8 +100,13 @@ pub enum Reason {
     VaultRoleNotAllowed,
     /// Vault does not answer; the operator tries again. A certificate in use is kept.
     VaultUnreachable,
-    /// Vault refuses the login or the names, or gave a certificate that is no good; the platform admin of Vault mends it.
+    /// Vault refuses the login of the service's account; the platform admin of Vault makes the role that the message names.
+    VaultLoginRefused,
+    /// Vault refuses the names or the path, or gave a certificate that is no good; the platform admin of Vault mends it.
     VaultRefused,
+    /// What `spec.secrets` names is not in Vault (any more): write it again, undelete it, or correct the path. The values in
+    /// use are kept.
+    SourceDeleted,
     /// The operator's settings do not let services read that mount of Vault; choose another, or ask the platform.
     VaultMountNotAllowed,
     /// A value of `spec.secrets` is missing or cannot be used; the message names it. What the workload has stays.
@@ -146,7 +151,9 @@ impl Reason {
             Self::VaultConnectionUnknown => "VaultConnectionUnknown",
             Self::VaultRoleNotAllowed => "VaultRoleNotAllowed",
             Self::VaultUnreachable => "VaultUnreachable",
+            Self::VaultLoginRefused => "VaultLoginRefused",
             Self::VaultRefused => "VaultRefused",
+            Self::SourceDeleted => "SourceDeleted",
             Self::VaultMountNotAllowed => "VaultMountNotAllowed",
             Self::SecretsInvalid => "SecretsInvalid",
             Self::CertManagerIssuerNotAllowed => "CertManagerIssuerNotAllowed",
@@ -175,7 +182,9 @@ impl Reason {
                 | Self::CertificateInvalid
                 | Self::VaultConnectionUnknown
                 | Self::VaultRoleNotAllowed
+                | Self::VaultLoginRefused
                 | Self::VaultRefused
+                | Self::SourceDeleted
                 | Self::VaultMountNotAllowed
                 | Self::SecretsInvalid
                 | Self::CertManagerIssuerNotAllowed

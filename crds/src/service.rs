@@ -5,7 +5,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Adoption, Exposure, HardenedServiceStatus, Headers, Network, RateLimits, Secrets, Tls, Workload};
+use crate::{
+    Adoption, Exposure, HardenedServiceStatus, Headers, Network, RateLimits, Secrets, Tls, Workload,
+};
 
 /// What the service should be. Only `environment` and `workload.image` are required.
 #[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]

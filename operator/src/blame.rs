@@ -11,8 +11,8 @@ use crate::{
     compare::Digest,
     drift,
     events::{Happening, Severity},
-    fleet::Admission,
     fight::{Decision, Flip, Pair},
+    fleet::Admission,
     harmless, metrics,
     secrets::Awaited,
     write::Writer,
@@ -70,7 +70,11 @@ impl Writer<'_> {
     }
 
     /// The right to restart the pods, where they would restart for new values only.
-    pub fn admission(&self, live: &DynamicObject, paths: &[String]) -> Result<Option<Admission<'_>>, Problem> {
+    pub fn admission(
+        &self,
+        live: &DynamicObject,
+        paths: &[String],
+    ) -> Result<Option<Admission<'_>>, Problem> {
         let for_values = is_hash_only(paths) && self.awaited(live).is_some();
         let ctx = self.pass.ctx;
         for_values.then(|| ctx.fleet.admit(&ctx.cache, self.pass.key)).transpose()

@@ -51,7 +51,7 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(30);
 /// For the status that tells of a pass that was given up.
 const LAST_WORD: Duration = Duration::from_secs(5);
-/// For the events that still wait when the last pass has ended.
+/// For the events that still wait when the last pass has ended; meanwhile tokens of Vaults are given back.
 const FAREWELL: Duration = Duration::from_secs(3);
 /// Pause between attempts to read the operator's keys.
 const KEYS_RETRY: Duration = Duration::from_secs(2);
@@ -82,33 +82,12 @@ pub async fn serve(
     let keys = Arc::new(ArcSwap::from_pointee(keys));
     let (store, writer) = reflector::store();
     let (events, delivery) = Events::new(term.args.instance());
-    let fleet = Fleet::new(term.settings.restarts.at_once.get());
-    let ctx = Arc::new(Context {
-        events,
-        client: term.client,
-        namespace: term.args.namespace.clone(),
-        settings: term.settings,
-        vaults: term.vaults,
-        asked: Asked::default(),
-        syncs: Asked::default(),
-        keys: keys.clone(),
-        arrivals: crate::arrivals::Arrivals::default(),
-        cache: Cache::default(),
-        services: Services::new(store.clone()),
-        watches: Arc::new(Watches::new(&term.args.namespaces)),
-        certificates: watch::Wanted::default(),
-        crd: crate::crd::Installed::default(),
-        unwritten: std::sync::Mutex::default(),
-        turns: Turns::new(term.args.concurrency.into()),
-        burst: Burst::default(),
-        backoff: Backoff::default(),
-        metrics: term.view.metrics.clone(),
-        fights: crate::fight::Fights::default(),
-        fleet,
-    });
+    let ctx = Arc::new(context(&term, keys.clone(), events, Services::new(store.clone())));
     let (sender, requests) = mpsc::unbounded();
     let queue = Queue(sender);
+    let vaults = ctx.vaults.clone();
     let mut watches = watch::start(&ctx, &queue, &term.args.namespaces, writer);
+    watches.spawn(vaults.clone().tidy());
     term.view.lead(ctx.watches.clone(), keys);
     tokio::select! {
         () = ctx.watches.done() => tracing::info!("every list has arrived or was refused"),
@@ -128,10 +107,38 @@ pub async fn serve(
     );
     passes.for_each(|result| async move { log(result) }).await;
     drop(last);
-    if tokio::time::timeout(FAREWELL, &mut delivery.0).await.is_err() {
+    let (delivered, ()) = tokio::join!(tokio::time::timeout(FAREWELL, &mut delivery.0), vaults.end());
+    if delivered.is_err() {
         tracing::warn!(after = ?FAREWELL, "some events were not delivered");
     }
     Ok(())
+}
+
+/// What passes of this term share; nothing of an earlier one.
+fn context(term: &Term<'_>, keys: Arc<ArcSwap<Keys>>, events: Events, services: Services) -> Context {
+    Context {
+        events,
+        client: term.client.clone(),
+        namespace: term.args.namespace.clone(),
+        settings: term.settings.clone(),
+        vaults: term.vaults.clone(),
+        asked: Asked::default(),
+        syncs: Asked::default(),
+        keys,
+        arrivals: crate::arrivals::Arrivals::default(),
+        cache: Cache::default(),
+        services,
+        watches: Arc::new(Watches::new(&term.args.namespaces)),
+        certificates: watch::Wanted::default(),
+        crd: crate::crd::Installed::default(),
+        unwritten: std::sync::Mutex::default(),
+        turns: Turns::new(term.args.concurrency.into()),
+        burst: Burst::default(),
+        backoff: Backoff::default(),
+        metrics: term.view.metrics.clone(),
+        fights: crate::fight::Fights::default(),
+        fleet: Fleet::new(term.settings.restarts.at_once.get()),
+    }
 }
 
 /// The keys, with patience for an API server that does not answer; a lost key ends the process.

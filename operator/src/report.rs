@@ -128,6 +128,7 @@ async fn announce(
         Reason::CertificateInvalid,
         Reason::CertificateExpiring,
         Reason::VaultUnreachable,
+        Reason::VaultLoginRefused,
         Reason::VaultRefused,
         Reason::CertificateNotReady,
     ];

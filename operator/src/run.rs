@@ -72,7 +72,11 @@ impl Process {
             };
             tracing::info!("leading");
             match self.under(&election, &mut held, stop.clone()).await {
-                End::Lost(why) => tracing::error!(why, "the lease is lost: nothing is written any more"),
+                End::Lost(why) => {
+                    tracing::error!(why, "the lease is lost: nothing is written any more");
+                    // Who only stands by needs neither tokens nor values.
+                    self.vaults.end().await;
+                }
                 End::Done(result) => {
                     election.release(&held).await;
                     return result;

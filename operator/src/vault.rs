@@ -1,47 +1,46 @@
-//! The Vaults that the platform lets services use: log in as the service, have a certificate signed or revoked, give the
-//! token back. The token lives no longer than that, and nothing here is ever shown.
+//! The Vaults that the platform lets services use: log in as the service, have a certificate signed or revoked and give the
+//! token back, or read values with one that is kept in memory. Nothing here is ever shown.
 
+#[cfg(test)]
+mod fake;
+mod kv;
+mod login;
 mod revoke;
+mod session;
 mod settings;
+mod silence;
+mod wire;
 mod words;
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use crds::Reason;
-use k8s_openapi::api::{
-    authentication::v1::{TokenRequest, TokenRequestSpec},
-    core::v1::ServiceAccount,
-};
-use kube::{Api, Client, api::PostParams};
+use futures::future::join_all;
+use kube::Client;
 use render::{Problem, VaultConnection};
-use rustify::{clients::reqwest::Client as Http, endpoint::Endpoint};
-use secrecy::{ExposeSecret, SecretString};
-use tokio::time::{Instant, timeout_at};
-use vaultrs::{
-    api::{
-        self, EndpointMiddleware,
-        pki::{requests::SignCertificateRequest, responses::SignCertificateResponse},
-    },
-    auth::kubernetes,
-    client::{Client as _, VaultClient, VaultClientSettings},
-};
+use rustify::endpoint::Endpoint;
+use secrecy::SecretString;
+use tokio::time::{Instant, timeout, timeout_at};
+use vaultrs::api::pki::{requests::SignCertificateRequest, responses::SignCertificateResponse};
 
-use crate::{cache::Key, error::Error, refusal::Refusal};
+use crate::{cache::Key, error::Error};
 
+pub use kv::{KvValue, Place};
+pub use login::Identity;
 pub use revoke::Proof;
+use session::Sessions;
 pub use settings::is_name;
+use silence::Silence;
+use wire::{Fault, Wire};
 use words::Step;
 
 /// For the token, the login, what is asked for and the end of the token together.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
-/// After a silence nobody else asks for so long: each pass that waits for an answer holds a turn that others need.
-const SILENCE: Duration = Duration::from_secs(30);
-/// The shortest life that the API server gives to a token.
-const TOKEN_SECONDS: i64 = 600;
+/// For one request, and its answer to the last byte.
+const REQUEST: Duration = Duration::from_secs(5);
+/// For the end of all tokens in memory.
+const END: Duration = Duration::from_secs(3);
+/// How often what nobody uses any more is dropped.
+const TIDY: Duration = Duration::from_mins(1);
 
 /// The connections by name; no Debug.
 #[derive(Default)]
@@ -52,8 +51,9 @@ pub struct Connection {
     settings: VaultConnection,
     address: reqwest::Url,
     http: reqwest::Client,
-    /// When it may be asked again.
-    silent_until: Mutex<Option<Instant>>,
+    silence: Silence,
+    sessions: Sessions,
+    kv: kv::Cache,
 }
 
 /// What is to be signed.
@@ -98,6 +98,29 @@ impl Vaults {
     pub fn get(&self, name: &str) -> Option<&Connection> {
         self.0.get(name)
     }
+
+    /// Drops again and again what nobody uses any more, until it is dropped itself.
+    pub async fn tidy(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(TIDY).await;
+            let now = Instant::now();
+            for connection in self.0.values() {
+                connection.sessions.tidy(now);
+                connection.kv.tidy(now);
+            }
+        }
+    }
+
+    /// Forgets all values and gives all tokens back, as far as that is quick.
+    pub async fn end(&self) {
+        let all = self.0.values().map(|connection| {
+            connection.kv.clear();
+            connection.end_sessions()
+        });
+        if timeout(END, join_all(all)).await.is_err() {
+            tracing::warn!(after = ?END, "some tokens of Vault were not revoked; they end by themselves");
+        }
+    }
 }
 
 impl Connection {
@@ -115,7 +138,7 @@ impl Connection {
         Ok(Signed { certificate, chain })
     }
 
-    /// One request as that account, unless Vault was silent a moment ago.
+    /// One request as that account, with a token of its own, unless Vault was silent a moment ago.
     async fn ask<E: Endpoint>(
         &self,
         client: &Client,
@@ -123,90 +146,37 @@ impl Connection {
         step: Step,
         request: E,
     ) -> Result<E::Response, Failure> {
-        if self.silent_until().is_some_and(|until| Instant::now() < until) {
-            return Err(Failure::Told(self.explain(Step::Answer, service, None)));
+        let identity = self.identity(service);
+        self.may_ask(&identity)?;
+        let end = Instant::now() + TIMEOUT;
+        let late = |_| self.late(&identity);
+        let token = timeout_at(end, self.log_in(client, &identity)).await.map_err(late)??;
+        let wire = self.wire(Some(token.secret()));
+        let answer = timeout_at(end, wire.data(&request)).await;
+        // It would end by itself soon.
+        let _ = timeout_at(end, wire.end()).await;
+        self.heard(answer.map_err(late)?)
+            .map_err(|fault| Failure::Told(self.explain(step, &identity, &fault)))
+    }
+
+    /// Fails while Vault answers nobody.
+    fn may_ask(&self, identity: &Identity) -> Result<(), Failure> {
+        match self.silence.lasts(Instant::now()) {
+            Some(fault) => Err(Failure::Told(self.explain(Step::Answer, identity, &fault))),
+            None => Ok(()),
         }
-        let answer = self.asked(client, service, step, request).await;
-        if matches!(&answer, Err(Failure::Told(problem)) if problem.reason == Reason::VaultUnreachable) {
-            *self.silent_until() = Some(Instant::now() + SILENCE);
-        }
+    }
+
+    /// Notes what an answer tells of Vault as a whole.
+    fn heard<T>(&self, answer: Result<T, Fault>) -> Result<T, Fault> {
+        self.silence.note(answer.as_ref().err(), Instant::now());
         answer
     }
 
-    fn silent_until(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.silent_until.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn asked<E: Endpoint>(
-        &self,
-        client: &Client,
-        service: &Key,
-        step: Step,
-        request: E,
-    ) -> Result<E::Response, Failure> {
-        let end = Instant::now() + TIMEOUT;
-        let late = |_| Failure::Told(self.explain(Step::Answer, service, None));
-        let account = timeout_at(end, self.account_token(client, service)).await;
-        let account = account.unwrap_or_else(|_| Err(Failure::Told(words::no_token(service, "nothing"))))?;
-        let mut vault = self.client();
-        timeout_at(end, self.log_in(&mut vault, service, &account)).await.map_err(late)??;
-        let answer = timeout_at(end, api::exec_with_result(&vault, request)).await;
-        // It would end by itself soon.
-        let _ = timeout_at(end, vault.revoke()).await;
-        let answer = answer.map_err(late)?;
-        answer.map_err(|error| Failure::Told(self.explain(step, service, Some(&error))))
-    }
-
-    /// A token of the service's own account, which only Vault takes.
-    async fn account_token(&self, client: &Client, service: &Key) -> Result<SecretString, Failure> {
-        let request = TokenRequest {
-            spec: Some(TokenRequestSpec {
-                audiences: Some(vec![self.settings.audience.clone()]),
-                expiration_seconds: Some(TOKEN_SECONDS),
-                ..TokenRequestSpec::default()
-            }),
-            ..TokenRequest::default()
-        };
-        let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &service.namespace);
-        // The answer is told by its code only: it may hold the token.
-        let token = match accounts.create_token_request(&service.name, &PostParams::default(), &request).await
-        {
-            Ok(answer) => answer.status.and_then(|status| status.token),
-            Err(kube::Error::Api(status)) if let Some(refusal) = Refusal::of(&status) => {
-                return Err(Failure::Told(refusal.problem()));
-            }
-            Err(kube::Error::Api(status)) => {
-                return Err(Failure::Told(words::no_token(service, &status.code.to_string())));
-            }
-            Err(error) => return Err(Failure::Pass(error.into())),
-        };
-        token.map(SecretString::from).ok_or_else(|| Failure::Told(words::no_token(service, "no token")))
-    }
-
-    async fn log_in(
-        &self,
-        vault: &mut VaultClient,
-        service: &Key,
-        account: &SecretString,
-    ) -> Result<(), Failure> {
-        let (mount, role) = (&self.settings.kubernetes_auth.mount, self.login_role(service));
-        let failed = |error: Option<&_>| Failure::Told(self.explain(Step::LogIn, service, error));
-        if !settings::is_login_role(&role) {
-            return Err(failed(None));
-        }
-        let given = kubernetes::login(vault, mount, &role, account.expose_secret()).await;
-        let given = given.map_err(|error| failed(Some(&error)))?;
-        // It goes into a header, where the client would panic over anything else.
-        if !given.client_token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(failed(None));
-        }
-        vault.set_token(&given.client_token);
-        Ok(())
-    }
-
-    /// The role of the login, for this service.
-    fn login_role(&self, service: &Key) -> String {
-        settings::login_role(&self.settings.kubernetes_auth.role, &service.namespace, &service.name)
+    /// All of it took too long.
+    fn late(&self, identity: &Identity) -> Failure {
+        self.silence.note(Some(&Fault::Silence), Instant::now());
+        Failure::Told(self.explain(Step::Answer, identity, &Fault::Silence))
     }
 
     fn request(&self, order: Order) -> SignCertificateRequest {
@@ -221,29 +191,12 @@ impl Connection {
         }
     }
 
-    /// Literals instead of the builder, which reads `VAULT_TOKEN` and `VAULT_SKIP_VERIFY` by itself.
-    fn client(&self) -> VaultClient {
-        let namespace = self.settings.namespace.clone();
-        VaultClient {
-            http: Http::new(self.address.as_str(), self.http.clone()),
-            middle: EndpointMiddleware {
-                token: String::new(),
-                version: "v1".to_owned(),
-                wrap: None,
-                namespace: namespace.clone(),
-            },
-            settings: VaultClientSettings {
-                address: self.address.clone(),
-                ca_certs: Vec::new(),
-                identity: None,
-                timeout: Some(TIMEOUT),
-                token: String::new(),
-                verify: true,
-                version: 1,
-                wrapping: false,
-                namespace,
-                proxy: None,
-            },
+    fn wire<'a>(&'a self, token: Option<&'a SecretString>) -> Wire<'a> {
+        Wire {
+            http: &self.http,
+            address: self.address.as_str(),
+            namespace: self.settings.namespace.as_deref(),
+            token,
         }
     }
 }

@@ -44,7 +44,7 @@ pub use replicas::replicas_are_fixed;
 pub use restarts::Change;
 pub use status::{Applied, Outcome, Problem, status};
 pub use tls_secret::{restarts_on_renewal, tls_secret};
-pub use vault_connection::{KubernetesAuth, VaultConnection, VaultPkiEngine};
+pub use vault_connection::{KubernetesAuth, VaultConnection, VaultKvEngines, VaultPkiEngine};
 pub use workload::RESTARTED_AT;
 
 use crds::HardenedService;

@@ -21,6 +21,9 @@ pub struct VaultConnection {
     /// The certificates. Left out: none.
     #[serde(default)]
     pub pki: VaultPkiEngine,
+    /// The values. Left out: none.
+    #[serde(default)]
+    pub kv: VaultKvEngines,
 }
 
 /// The auth method `kubernetes`.
@@ -32,6 +35,9 @@ pub struct KubernetesAuth {
     pub mount: String,
     /// The role to log in to; `{namespace}` and `{name}` become the service's.
     pub role: String,
+    /// The ServiceAccount of the service's namespace that logs in, with the same two. Left out: the service's own.
+    #[serde(default = "own_account")]
+    pub service_account: String,
 }
 
 /// The secrets engine `pki`.
@@ -42,6 +48,15 @@ pub struct VaultPkiEngine {
     pub mount: String,
     /// Roles that services may name; none when empty.
     pub roles: Vec<String>,
+}
+
+/// Secrets engines `kv`, version 1 or 2.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct VaultKvEngines {
+    /// Where those are mounted that services may read; none when empty. The first is that of services that name none;
+    /// `{namespace}` becomes the service's.
+    pub mounts: Vec<String>,
 }
 
 impl Default for VaultPkiEngine {
@@ -56,4 +71,8 @@ fn audience() -> String {
 
 fn kubernetes() -> String {
     "kubernetes".into()
+}
+
+fn own_account() -> String {
+    "{name}".into()
 }

@@ -121,7 +121,7 @@ fn whole(child: Child) -> Value {
         Body::Object(value) => value,
         Body::Secret(plan) => {
             let data: serde_json::Map<_, _> =
-                plan.keys.iter().map(|key| ((*key).to_owned(), json!("eA=="))).collect();
+                plan.keys.iter().map(|key| (key.to_string(), json!("eA=="))).collect();
             json!({"apiVersion": "v1", "kind": "Secret", "type": plan.type_, "metadata": plan.metadata, "data": data})
         }
     }

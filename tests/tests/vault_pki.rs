@@ -215,7 +215,7 @@ async fn another_issuer_replaces_the_certificate_and_what_clients_trust_in_one_w
     service
         .patch(&json!({"spec": {"tls": {"issuer": {"selfSigned": null, "vaultPki": {"role": ROLE}}}}}))
         .await?;
-    let refused = service.until_reason("VaultRefused").await?;
+    let refused = service.until_reason("VaultLoginRefused").await?;
     assert!(tls(&refused).2.contains("refuses the login of ServiceAccount"), "{}", tls(&refused).2);
     assert_eq!(scene.secret().await?, kept, "the pair in use stays");
     assert_eq!(scene.published().await?, own);

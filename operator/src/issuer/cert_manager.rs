@@ -51,7 +51,8 @@ impl Source<'_> {
         let issued = Some(&self.issued(&name, live.as_deref()));
         let judged = secret::Source { case: self.case, name: &name, issued }.certificate().await?;
         // The answer to its POST starts no pass, and before cert-manager looks at it nothing else does.
-        let again = (said.is_none() && unasked.is_none()).then(|| self.case.now.checked_add(MADE).ok()).flatten();
+        let again =
+            (said.is_none() && unasked.is_none()).then(|| self.case.now.checked_add(MADE).ok()).flatten();
         let weighed = self.weigh(judged, trouble, is_ready);
         Ok(Certificate { unasked, again: weighed.again.into_iter().chain(again).min(), ..weighed })
     }

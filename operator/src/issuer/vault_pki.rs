@@ -134,7 +134,10 @@ impl Source<'_> {
         };
         match answer {
             Err(problem) => {
-                let of_vault = [Reason::VaultUnreachable, Reason::VaultRefused].contains(&problem.reason);
+                let of_vault = matches!(
+                    problem.reason,
+                    Reason::VaultUnreachable | Reason::VaultLoginRefused | Reason::VaultRefused
+                );
                 let pauses = if of_vault { backoff::VAULT } else { backoff::REFUSED };
                 tracing::warn!(connection = self.name(), why = problem.message, "no certificate from Vault");
                 let wait = ctx.asked.note(key, expected, problem, pauses, *now);

@@ -9,7 +9,9 @@ use render::{Kind, Problem};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{Content, Decision, Plan, gather::Gathered, kept, left, pending::Pending, values::Values, window};
+use super::{
+    Content, Decision, Plan, gather::Gathered, kept, left, pending::Pending, values::Values, window,
+};
 use crate::{
     backoff,
     cache::ValuesNote,
@@ -134,12 +136,15 @@ impl<'a> Sync<'a> {
 
     /// What is there stays until a window opens. The sources are read as before: what changes back needs no restart.
     fn wait_for(&self, opens: Timestamp, own: &Values, live: &Secret, read: ValuesNote) -> Decision {
-        let mut note = ValuesNote { version: exactly(live), source_version: read.source_version, ..self.note(own) };
+        let mut note =
+            ValuesNote { version: exactly(live), source_version: read.source_version, ..self.note(own) };
         (note.asked, note.forced) = (self.asked, self.forced.cloned());
         note.refresh_at = Some(read.refresh_at.map_or(opens, |at| at.min(opens)));
         let waits = Problem {
             reason: Reason::OutsideChangeWindow,
-            message: format!("values changed, and spec.secrets.changeWindows opens at {opens}; until then what the workload has stays"),
+            message: format!(
+                "values changed, and spec.secrets.changeWindows opens at {opens}; until then what the workload has stays"
+            ),
         };
         note.waits = Some(waits.clone());
         self.remember(note.clone());

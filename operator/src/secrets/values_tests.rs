@@ -76,7 +76,7 @@ fn names_and_values_that_a_workload_cannot_have_are_refused_by_name() {
             match expected {
                 None => assert_eq!(verdict, Ok(()), "{name:?}"),
                 Some(why) => {
-                    assert!(verdict.clone().is_err_and(|e| e.contains(why)), "{name:?}: {verdict:?}")
+                    assert!(verdict.clone().is_err_and(|e| e.contains(why)), "{name:?}: {verdict:?}");
                 }
             }
         }

@@ -69,8 +69,8 @@ mod tests {
         let nights = window(&[], "02:00", "04:00");
         let monday = window(&[Weekday::Mon], "09:00", "17:00");
         let now = at("2026-11-28T04:00:00Z");
-        assert_eq!(opens_at(&[nights.clone()], now), Some(at("2026-11-29T02:00:00Z")));
-        assert_eq!(opens_at(&[monday.clone()], now), Some(at("2026-11-30T09:00:00Z")));
+        assert_eq!(opens_at(std::slice::from_ref(&nights), now), Some(at("2026-11-29T02:00:00Z")));
+        assert_eq!(opens_at(std::slice::from_ref(&monday), now), Some(at("2026-11-30T09:00:00Z")));
         assert_eq!(opens_at(&[monday, nights], now), Some(at("2026-11-29T02:00:00Z")));
         let saturday = window(&[Weekday::Sat], "01:00", "02:00");
         assert_eq!(opens_at(&[saturday], now), Some(at("2026-12-05T01:00:00Z")));

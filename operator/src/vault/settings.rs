@@ -1,9 +1,9 @@
 //! The check of a connection in the platform's settings. Every text that goes into a path of Vault is of an allow-list.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail, ensure};
-use render::VaultConnection;
+use render::{KubernetesAuth, VaultConnection};
 use reqwest::redirect::Policy;
 use rustls::{
     ClientConfig, RootCertStore,
@@ -11,14 +11,18 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 
-use super::{Connection, TIMEOUT};
+use super::{Connection, REQUEST, kv, session::Sessions, silence::Silence};
 
 /// Longest name, of a role for example.
 const NAME: usize = 63;
-/// Longest role of a login: it may hold the names of a namespace and of a service.
+/// Longest role of a login: it may hold the names of a namespace and of a service. So may an account.
 const LOGIN_ROLE: usize = 253;
 /// Most parts of the path of a mount.
 const PARTS: usize = 8;
+/// Most parts of a path below it.
+const DEEP: usize = 16;
+/// Longest path below it.
+const LONG: usize = 512;
 
 impl Connection {
     /// Checks everything, in the order of the fields.
@@ -49,14 +53,15 @@ impl Connection {
             *path = path.trim_matches('/').to_owned();
             ensure!(is_path(path), "{field}: {path:?} {ADVICE}");
         }
-        let role = &settings.kubernetes_auth.role;
-        // The longest that a namespace and a service can have.
-        let longest = "a".repeat(NAME);
-        ensure!(
-            is_login_role(&login_role(role, &longest, &longest)),
-            "{}: {role:?} is no role; use letters, digits, -, _ and ., and {{namespace}} and {{name}} for the service's own",
-            field("kubernetesAuth.role")
-        );
+        check_login(&settings.kubernetes_auth, field)?;
+        for mount in &mut settings.kv.mounts {
+            *mount = mount.trim_matches('/').to_owned();
+            ensure!(
+                is_path(&mount.replace(NAMESPACE, "a")),
+                "{}: {mount:?} {ADVICE}, and {{namespace}} for the service's own",
+                field("kv.mounts")
+            );
+        }
         if let Some(role) = settings.pki.roles.iter().find(|role| !is_name(role)) {
             bail!(
                 "{}: {role:?} is no role; use at most 63 letters, digits, -, _ and ., beginning and ending with a letter, \
@@ -64,8 +69,33 @@ impl Connection {
                 field("pki.roles")
             );
         }
-        Ok(Self { settings, address, http, silent_until: Mutex::default() })
+        Ok(Self {
+            settings,
+            address,
+            http,
+            silence: Silence::default(),
+            sessions: Sessions::default(),
+            kv: kv::Cache::default(),
+        })
     }
+}
+
+/// The role and the account, filled in with the longest names that a namespace and a service can have.
+fn check_login(auth: &KubernetesAuth, field: impl Fn(&str) -> String) -> anyhow::Result<()> {
+    let longest = "a".repeat(NAME);
+    let KubernetesAuth { role, service_account: account, .. } = auth;
+    ensure!(
+        is_login_role(&filled(role, &longest, &longest)),
+        "{}: {role:?} is no role; use letters, digits, -, _ and ., and {{namespace}} and {{name}} for the service's own",
+        field("kubernetesAuth.role")
+    );
+    ensure!(
+        is_account(&filled(account, &longest, &longest)),
+        "{}: {account:?} is no name of a ServiceAccount; use lowercase letters, digits, - and ., and {{namespace}} and {{name}} \
+         for the service's own",
+        field("kubernetesAuth.serviceAccount")
+    );
+    Ok(())
 }
 
 const ADVICE: &str = "is no path; use names of letters, digits, -, _ and . with / between them";
@@ -103,7 +133,7 @@ fn client(ca_bundle: &str) -> anyhow::Result<reqwest::Client> {
         .no_proxy()
         .redirect(Policy::none())
         .referer(false)
-        .timeout(TIMEOUT)
+        .timeout(REQUEST)
         .build()?)
 }
 
@@ -117,15 +147,31 @@ pub fn is_login_role(text: &str) -> bool {
     (1..=LOGIN_ROLE).contains(&text.len()) && is_word(text)
 }
 
-/// The role of a login for a service.
-pub fn login_role(pattern: &str, namespace: &str, name: &str) -> String {
+/// As Kubernetes names ServiceAccounts.
+pub fn is_account(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_label = |label: &str| {
+        !label.is_empty() && !label.starts_with('-') && !label.ends_with('-') && label.bytes().all(inner)
+    };
+    text.len() <= LOGIN_ROLE && text.split('.').all(is_label)
+}
+
+const NAMESPACE: &str = "{namespace}";
+
+/// A setting for a service.
+pub fn filled(pattern: &str, namespace: &str, name: &str) -> String {
     // Neither is replaced in what replaced the other: names hold no braces.
-    pattern.replace("{namespace}", namespace).replace("{name}", name)
+    pattern.replace(NAMESPACE, namespace).replace("{name}", name)
 }
 
 /// Names with slashes between them.
-fn is_path(text: &str) -> bool {
+pub fn is_path(text: &str) -> bool {
     text.split('/').count() <= PARTS && text.split('/').all(is_name)
+}
+
+/// The same below a mount. No part is `..`, which would lead to another team's, empty or encoded.
+pub fn is_deep_path(text: &str) -> bool {
+    text.len() <= LONG && text.split('/').count() <= DEEP && text.split('/').all(is_word)
 }
 
 fn is_word(text: &str) -> bool {

@@ -9,8 +9,8 @@ fn settings() -> Value {
     let ca = pki::new_ca(k8s_openapi::jiff::Timestamp::UNIX_EPOCH).unwrap().certificate;
     json!({
         "address": "https://vault.example:8200", "caBundle": ca, "namespace": "team/",
-        "kubernetesAuth": {"mount": "kubernetes", "role": "hardened-{namespace}-{name}"},
-        "pki": {"mount": "pki/inner", "roles": ["web", "a.b_c-1"]},
+        "kubernetesAuth": {"mount": "kubernetes", "role": "hardened-{namespace}-{name}", "serviceAccount": "{name}"},
+        "pki": {"mount": "pki/inner", "roles": ["web", "a.b_c-1"]}, "kv": {"mounts": ["/team-{namespace}/kv/", "old"]},
     })
 }
 
@@ -25,10 +25,14 @@ fn good_settings_are_taken_and_what_is_left_out_has_a_default() {
     let made = check("default", given.clone()).ok().unwrap();
     assert_eq!(made.settings.namespace.as_deref(), Some("team"));
     assert!(made.allows("web") && !made.allows("other"));
+    assert_eq!(made.settings.kv.mounts, ["team-{namespace}/kv", "old"]);
     let fields = given.as_object_mut().unwrap();
     fields.retain(|field, _| ["address", "caBundle"].contains(&&**field));
     fields.insert("kubernetesAuth".into(), json!({"role": "web"}));
-    let made = check("main.1", given).ok().unwrap().settings;
+    let made = check("main.1", given).ok().unwrap();
+    let service = crate::cache::Key { namespace: "team".into(), name: "shop".into() };
+    assert_eq!((made.account(&service), made.mount(&service, None)), ("shop".into(), None));
+    let made = made.settings;
     assert_eq!(
         (&*made.audience, &*made.kubernetes_auth.mount, &*made.pki.mount, made.pki.roles.len()),
         ("vault", "kubernetes", "pki", 0)
@@ -53,6 +57,22 @@ fn bad_settings_are_refused_with_field_problem_and_fix() {
             "{namespace} and {name}",
         ),
         ("/kubernetesAuth/role", json!("{uid}"), "kubernetesAuth.role: ", "{namespace} and {name}"),
+        (
+            "/kubernetesAuth/serviceAccount",
+            json!("Vault"),
+            "kubernetesAuth.serviceAccount: ",
+            "lowercase letters",
+        ),
+        (
+            "/kubernetesAuth/serviceAccount",
+            json!("{uid}"),
+            "kubernetesAuth.serviceAccount: ",
+            "{namespace} and",
+        ),
+        ("/kubernetesAuth/serviceAccount", json!("a/b"), "kubernetesAuth.serviceAccount: ", "lowercase"),
+        ("/kubernetesAuth/serviceAccount", json!(""), "kubernetesAuth.serviceAccount: ", "lowercase"),
+        ("/kv/mounts", json!(["secret", "a/../b"]), "kv.mounts: ", "use names"),
+        ("/kv/mounts", json!(["{name}"]), "kv.mounts: ", "{namespace} for the service's own"),
         ("/pki/mount", json!("pki/.."), "pki.mount: ", "use names"),
         ("/pki/mount", json!(""), "pki.mount: ", "use names"),
         ("/pki/roles", json!(["web", ".."]), "pki.roles: ", "letters, digits"),
@@ -84,7 +104,40 @@ fn a_name_leads_nowhere_else_and_is_as_vault_takes_it() {
 
 #[test]
 fn a_login_role_holds_the_service_s_own_names() {
-    assert_eq!(login_role("hardened-{namespace}.{name}", "team", "shop"), "hardened-team.shop");
-    assert_eq!(login_role("web", "team", "shop"), "web");
-    assert_eq!(login_role("{name}{name}", "team", "shop"), "shopshop");
+    assert_eq!(filled("hardened-{namespace}.{name}", "team", "shop"), "hardened-team.shop");
+    assert_eq!(filled("web", "team", "shop"), "web");
+    assert_eq!(filled("{name}{name}", "team", "shop"), "shopshop");
+}
+
+#[test]
+fn an_account_is_named_as_kubernetes_names_them_with_the_service_s_own_names_in_it() {
+    for name in ["a", "hardened-vault", "a.b-1.c", &"a".repeat(253)] {
+        assert!(is_account(name), "{name}");
+    }
+    for name in ["", "-a", "a-", "a..b", ".a", "a.", "A", "a_b", "a/b", "{name}", &"a".repeat(254)] {
+        assert!(!is_account(name), "{name:?}");
+    }
+    let mut given = settings();
+    given["kubernetesAuth"]["serviceAccount"] = json!("vault-{namespace}.{name}");
+    let service = crate::cache::Key { namespace: "team".into(), name: "shop".into() };
+    let identity = check("main", given).ok().unwrap().identity(&service);
+    assert_eq!(
+        [identity.namespace, identity.account, identity.role],
+        ["team", "vault-team.shop", "hardened-team-shop"]
+    );
+}
+
+#[test]
+fn a_path_below_a_mount_is_of_names_and_leads_nowhere_else() {
+    let deep = ["a"; 16].join("/");
+    let long = "a".repeat(512);
+    for path in ["a", "shop/db", "data/shop/db", "A.b_c-1/_x", &deep, &long] {
+        assert!(is_deep_path(path), "{path}");
+    }
+    let (deeper, longer) = (format!("{deep}/a"), format!("{long}a"));
+    for path in
+        ["", "/", "/a", "a/", "a//b", "..", "a/..", "a/./b", "%2e%2e", "a?b", "a#b", "a b", &deeper, &longer]
+    {
+        assert!(!is_deep_path(path), "{path:?}");
+    }
 }

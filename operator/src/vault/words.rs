@@ -2,11 +2,8 @@
 
 use crds::Reason;
 use render::Problem;
-use rustify::errors::ClientError as Rest;
-use vaultrs::error::ClientError;
 
-use super::Connection;
-use crate::cache::Key;
+use super::{Connection, Identity, wire::Fault};
 
 /// Where a request failed.
 pub enum Step {
@@ -28,49 +25,13 @@ pub enum Step {
     Answer,
 }
 
-/// What came of a request.
-enum Answer {
-    /// Vault says no.
-    No(u16),
-    /// Vault cannot say anything now.
-    Busy(u16),
-    /// Something that Vault does not say.
-    Other,
-    /// Nothing.
-    Silence,
-}
-
 impl Connection {
-    /// What is wrong, and what to do. Without an error it is an answer that cannot be used.
-    pub fn explain(&self, step: Step, service: &Key, error: Option<&ClientError>) -> Problem {
-        let (address, settings, role) = (self.address.as_str(), &self.settings, self.login_role(service));
-        let answer = if matches!(step, Step::Answer) { Answer::Silence } else { answer(error) };
-        let (reason, message) = match (answer, step) {
-            (Answer::Silence, _) => (
-                Reason::VaultUnreachable,
-                format!(
-                    "Vault at {address} does not answer; a platform admin looks at its address, caBundle and the network \
-                     in between"
-                ),
-            ),
-            (Answer::Busy(code), _) => (
-                Reason::VaultUnreachable,
-                format!(
-                    "Vault at {address} answers {code}: it is sealed, a standby or overloaded; its admin mends it"
-                ),
-            ),
-            // For example of one whose end has come by Vault's clock.
-            (Answer::Other, Step::Revoke { serial }) => (
-                Reason::VaultRefused,
-                format!("Vault at {address} gives no time at which it revoked the certificate {serial}"),
-            ),
-            (Answer::Other, _) => (
-                Reason::VaultRefused,
-                format!(
-                    "what answers at {address} is no Vault; a platform admin corrects the connection's address"
-                ),
-            ),
-            (Answer::No(code), Step::Sign { role: signer, names }) => (
+    /// What is wrong, and what to do.
+    pub fn explain(&self, step: Step, identity: &Identity, fault: &Fault) -> Problem {
+        let (settings, role) = (&self.settings, &identity.role);
+        let Some(code) = refused(fault) else { return self.no_answer(&step, fault) };
+        let (reason, message) = match step {
+            Step::Sign { role: signer, names } => (
                 Reason::VaultRefused,
                 format!(
                     "Vault refuses to sign with {}/sign/{signer} ({code}); its admin lets the policy of login role {role} \
@@ -78,7 +39,7 @@ impl Connection {
                     settings.pki.mount
                 ),
             ),
-            (Answer::No(code), Step::Revoke { serial }) => (
+            Step::Revoke { serial } => (
                 Reason::VaultRefused,
                 format!(
                     "Vault refuses {}/revoke-with-key ({code}); its admin lets the policy of login role {role} update that \
@@ -86,12 +47,47 @@ impl Connection {
                     settings.pki.mount
                 ),
             ),
-            (Answer::No(code), Step::LogIn | Step::Answer) => (
-                Reason::VaultRefused,
+            Step::LogIn | Step::Answer => (
+                Reason::VaultLoginRefused,
                 format!(
                     "Vault refuses the login of ServiceAccount {}/{} ({code}); its admin makes role {role} of auth/{} with \
                      this account, this namespace and the audience {}",
-                    service.namespace, service.name, settings.kubernetes_auth.mount, settings.audience
+                    identity.namespace, identity.account, settings.kubernetes_auth.mount, settings.audience
+                ),
+            ),
+        };
+        Problem { reason, message }
+    }
+
+    /// What does not depend on what was asked for.
+    fn no_answer(&self, step: &Step, fault: &Fault) -> Problem {
+        let address = self.address.as_str();
+        let (reason, message) = match (fault, step) {
+            (Fault::Status { code, .. }, _) => {
+                (Reason::VaultUnreachable, format!("Vault at {address} answers {code}: {}", meaning(*code)))
+            }
+            (Fault::Silence, _) => (
+                Reason::VaultUnreachable,
+                format!(
+                    "Vault at {address} does not answer; a platform admin looks at its address, caBundle and the network \
+                     in between"
+                ),
+            ),
+            // For example of one whose end has come by Vault's clock.
+            (Fault::Foreign, Step::Revoke { serial }) => (
+                Reason::VaultRefused,
+                format!("Vault at {address} gives no time at which it revoked the certificate {serial}"),
+            ),
+            (Fault::Foreign, _) => (
+                Reason::VaultRefused,
+                format!(
+                    "what answers at {address} is no Vault; a platform admin corrects the connection's address"
+                ),
+            ),
+            (Fault::TooLong, _) => (
+                Reason::VaultRefused,
+                format!(
+                    "what Vault at {address} answers is longer than 2 MiB and was not read; no Secret holds more than 1 MiB"
                 ),
             ),
         };
@@ -99,32 +95,54 @@ impl Connection {
     }
 }
 
-fn answer(error: Option<&ClientError>) -> Answer {
-    use ClientError::{APIError, ResponseDataEmptyError, ResponseEmptyError, RestClientError};
-    match error {
-        Some(APIError { code, .. } | RestClientError { source: Rest::ServerResponseError { code, .. } }) => {
-            match code {
-                429 | 500.. => Answer::Busy(*code),
-                _ => Answer::No(*code),
-            }
+/// The code of a no, which is about this request and nothing else.
+pub fn refused(fault: &Fault) -> Option<u16> {
+    match fault {
+        Fault::Status { code, .. } if !is_busy(*code) => Some(*code),
+        _ => None,
+    }
+}
+
+/// Whether Vault cannot say anything now. Who follows no redirect sees that of a standby.
+fn is_busy(code: u16) -> bool {
+    matches!(code, 300..=399 | 429 | 472..=474 | 500..)
+}
+
+/// What Vault means by it, and who mends it.
+fn meaning(code: u16) -> &'static str {
+    match code {
+        300..=399 => {
+            "it is a standby, or the address is not its own; a platform admin gives the address of the active one"
         }
-        None
-        | Some(
-            ResponseEmptyError
-            | ResponseDataEmptyError
-            | RestClientError { source: Rest::ResponseParseError { .. } },
-        ) => Answer::Other,
-        Some(_) => Answer::Silence,
+        429 => "it is a standby, or a limit of its own is reached; its admin raises the limit if this lasts",
+        472..=474 => {
+            "it is a standby that answers no requests; a platform admin gives the address of the active one"
+        }
+        501 => "it is not initialized; its admin initializes it",
+        503 => "it is sealed or overloaded; its admin unseals it",
+        502 | 504 => "a proxy before it does not reach it; its admin looks whether it runs",
+        _ => "an error of its own; its admin finds it in its log",
+    }
+}
+
+/// Nobody can log in as an account that is not there.
+pub fn no_account(Identity { namespace, account, .. }: &Identity) -> Problem {
+    Problem {
+        reason: Reason::VaultLoginRefused,
+        message: format!(
+            "there is no ServiceAccount {account}, with which the operator logs in to Vault; make it: kubectl create \
+             serviceaccount {account} -n {namespace}, or a platform admin corrects kubernetesAuth.serviceAccount of the connection"
+        ),
     }
 }
 
 /// The API server gave no token of the account.
-pub fn no_token(service: &Key, answer: &str) -> Problem {
+pub fn no_token(identity: &Identity, answer: &str) -> Problem {
     Problem {
         reason: Reason::ApiError,
         message: format!(
             "no token of ServiceAccount {}, with which the operator logs in to Vault: the API server answers {answer}",
-            service.name
+            identity.account
         ),
     }
 }
