@@ -59,9 +59,9 @@ impl Aws {
         let secret =
             client.get_secret_value().secret_id(&self.id).send().await.map_err(|e| self.explain(&e))?;
         let text = secret.secret_string().unwrap_or_default();
-        // serde's errors repeat the text around the fault.
-        let map = serde_json::from_str(text)
-            .map_err(|_| BackendError::Refused(format!("{} is no JSON map of names and values", self.id)))?;
+        let map = vault_kv::values(text).ok_or_else(|| {
+            BackendError::Refused(format!("{} is no JSON map of names and values", self.id))
+        })?;
         answer(self.name(), names, &map, secret.version_id())
     }
 

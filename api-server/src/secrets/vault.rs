@@ -2,23 +2,17 @@
 
 mod login;
 
-use std::{collections::HashMap, time::Instant};
+use std::{collections::BTreeMap, time::Instant};
 
 use futures::{FutureExt as _, future::BoxFuture};
-use rustify::clients::reqwest::Client as Http;
-use serde_json::Value;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Mutex;
-use vaultrs::{
-    api::{self, EndpointMiddleware, kv2::requests::ReadSecretRequest},
-    client::{VaultClient, VaultClientSettings},
-    error::ClientError,
-    kv1,
-};
+use vault_kv::{Content, Engine, Fault, KvValue, Lack, Place, Wire};
 
 use super::{
     backend::{Answer, Backend, BackendError, found},
     config::VaultConfig,
-    http::{self, TIMEOUT},
+    http,
     problem::Problem,
 };
 
@@ -27,28 +21,18 @@ use super::{
 pub struct Vault {
     config: VaultConfig,
     address: reqwest::Url,
-    path: String,
+    place: Place,
     session: Mutex<Option<Session>>,
 }
 
-/// What a login gave. No `Debug`: the settings of the client would show the token.
+/// What a login gave.
+#[derive(Debug)]
 struct Session {
-    client: VaultClient,
-    version: KvVersion,
+    http: reqwest::Client,
+    token: SecretString,
+    engine: Engine,
     /// When the token should be renewed; a token that does not end, or cannot be renewed, has none.
     renew_at: Option<Instant>,
-}
-
-impl std::fmt::Debug for Session {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").finish_non_exhaustive()
-    }
-}
-
-#[derive(Clone, Copy)]
-enum KvVersion {
-    One,
-    Two,
 }
 
 impl Vault {
@@ -81,7 +65,9 @@ impl Vault {
         problems.extend(login::missing_settings(config));
         match (address, path) {
             (Some(address), Some(path)) if problems.is_empty() => {
-                Ok(Self { config: config.clone(), address, path: path.to_owned(), session: Mutex::new(None) })
+                let mount = config.vault_mount.trim_matches('/').to_owned();
+                let place = Place { mount, path: path.to_owned(), version: None };
+                Ok(Self { config: config.clone(), address, place, session: Mutex::new(None) })
             }
             _ => Err(problems),
         }
@@ -91,7 +77,7 @@ impl Vault {
         let mut held = self.session.lock().await;
         let mut kept = held.take();
         if let Some(session) = &mut kept
-            && (login::is_replaced(session, &self.config) || !login::renew(session).await)
+            && (login::is_replaced(session, &self.config) || !self.renew(session).await)
         {
             kept = None;
         }
@@ -99,102 +85,95 @@ impl Vault {
             Some(session) => session,
             None => self.log_in().await?,
         };
-        let first = self.map(&session).await;
+        let first = self.content(&session).await;
         let (session, outcome) = match first {
             // The token was revoked or has ended: once more with a new one, then it is our rights that are missing.
-            Err(ClientError::APIError { code: 403, .. }) => {
+            Err(lack) if lack.is_denial() => {
                 let session = self.log_in().await?;
-                let second = self.map(&session).await;
+                let second = self.content(&session).await;
                 (session, second)
             }
             other => (session, other),
         };
         *held = Some(session);
-        let (map, version) = outcome.map_err(|e| self.explain("read", &e))?;
-        answer(self.name(), names, &map, version.as_deref())
+        match outcome {
+            Ok(Content { values, version }) => {
+                let version = version.map(|version| version.to_string());
+                answer(self.name(), names, &values, version.as_deref())
+            }
+            // An emptied map is how people remove secrets.
+            Err(Lack::Empty(_)) => Ok(Answer::new()),
+            Err(lack) => Err(self.explain("read", &lack)),
+        }
     }
 
     /// The names and values, and the version of the map where the engine has versions.
-    async fn map(&self, session: &Session) -> Result<(HashMap<String, Value>, Option<String>), ClientError> {
-        let (client, mount) = (&session.client, self.config.vault_mount.trim_matches('/'));
-        let parse =
-            |data| serde_json::from_value(data).map_err(|source| ClientError::JsonParseError { source });
-        match session.version {
-            KvVersion::One => Ok((parse(kv1::get_raw(client, mount, &self.path).await?.data)?, None)),
-            KvVersion::Two => {
-                let request = ReadSecretRequest::builder()
-                    .mount(mount)
-                    .path(self.path.as_str())
-                    .build()
-                    .map_err(|_| ClientError::InvalidUpdateParameter)?;
-                let read = api::exec_with_result(client, request).await?;
-                Ok((parse(read.data)?, Some(read.metadata.version.to_string())))
-            }
+    async fn content(&self, session: &Session) -> Result<Content, Lack> {
+        session.engine.read(&self.wire(&session.http, Some(&session.token)), &self.place).await
+    }
+
+    /// Renews the token when its time has come. False means that a new login is needed.
+    async fn renew(&self, session: &mut Session) -> bool {
+        if session.renew_at.is_none_or(|at| Instant::now() < at) {
+            return true;
         }
+        session.renew_at = login::renew(&self.wire(&session.http, Some(&session.token))).await;
+        session.renew_at.is_some()
     }
 
     async fn log_in(&self) -> Result<Session, BackendError> {
         let http = http::client(self.config.vault_cacert.as_deref())?;
-        let mut client = self.client(http);
-        let renew_at = login::log_in(&mut client, &self.config).await.map_err(|e| match e {
+        let given = login::log_in(&self.wire(&http, None), &self.config).await;
+        let (token, renew_at) = given.map_err(|e| match e {
             login::Error::Here(error) => error,
-            login::Error::There(error) => self.explain("log in", &error),
+            login::Error::There(fault) => self.unanswered("log in", &fault),
         })?;
-        let version = self.kv_version(&client).await.map_err(|e| self.explain("look at the mount", &e))?;
-        Ok(Session { client, version, renew_at })
+        let looked = Engine::look(&self.wire(&http, Some(&token)), &self.place.mount).await;
+        let engine = looked.map_err(|lack| self.explain("look at the mount", &lack))?;
+        Ok(Session { http, token, engine, renew_at })
     }
 
-    /// Literals instead of the builder, which reads `VAULT_TOKEN` and `VAULT_SKIP_VERIFY` by itself.
-    fn client(&self, http: reqwest::Client) -> VaultClient {
-        let namespace = self.config.vault_namespace.clone().filter(|name| !name.is_empty());
-        VaultClient {
-            http: Http::new(self.address.as_str(), http),
-            middle: EndpointMiddleware {
-                token: String::new(),
-                version: "v1".to_owned(),
-                wrap: None,
-                namespace: namespace.clone(),
-            },
-            settings: VaultClientSettings {
-                address: self.address.clone(),
-                ca_certs: Vec::new(),
-                identity: None,
-                timeout: Some(TIMEOUT),
-                token: String::new(),
-                verify: true,
-                version: 1,
-                wrapping: false,
-                namespace,
-                proxy: None,
-            },
-        }
-    }
-
-    /// The engine's version. This path is open to every token that may read below the mount; `sys/mounts` is not.
-    async fn kv_version(&self, client: &VaultClient) -> Result<KvVersion, ClientError> {
-        let mount = self.config.vault_mount.trim_matches('/');
-        let answer = kv1::get_raw(client, "sys/internal/ui/mounts", mount).await?;
-        Ok(if answer.data["options"]["version"] == "2" { KvVersion::Two } else { KvVersion::One })
+    fn wire<'a>(&'a self, http: &'a reqwest::Client, token: Option<&'a SecretString>) -> Wire<'a> {
+        let namespace = self.config.vault_namespace.as_deref().filter(|name| !name.is_empty());
+        Wire { http, address: self.address.as_str(), namespace, token }
     }
 
     /// What to do about it. Vault's own texts are left out: they may repeat what they were sent.
-    fn explain(&self, step: &str, error: &ClientError) -> BackendError {
-        let place = format!("{}/{}", self.config.vault_mount.trim_matches('/'), self.path);
+    fn explain(&self, step: &str, lack: &Lack) -> BackendError {
+        let Place { mount, path, .. } = &self.place;
+        match lack {
+            Lack::Read(_, Fault::Foreign) => {
+                BackendError::Refused(format!("{step}: {mount}/{path} is no map of names and values"))
+            }
+            Lack::Mount(fault) | Lack::Read(_, fault) => self.unanswered(step, fault),
+            _ => self.nothing(step),
+        }
+    }
+
+    fn nothing(&self, step: &str) -> BackendError {
+        let Place { mount, path, .. } = &self.place;
+        BackendError::Refused(format!(
+            "{step}: nothing at {mount}/{path} or a wrong mount; write the map there or set VAULT_MOUNT and VAULT_PATH"
+        ))
+    }
+
+    fn unanswered(&self, step: &str, fault: &Fault) -> BackendError {
+        let Place { mount, path, .. } = &self.place;
         let address = self.address.as_str();
-        match error {
-            ClientError::APIError { code: 404, .. } => BackendError::Refused(format!(
-                "{step}: nothing at {place} or a wrong mount; write the map there or set VAULT_MOUNT and VAULT_PATH"
+        match fault {
+            Fault::Status { code: 404, .. } => self.nothing(step),
+            Fault::Status { code: 400 | 403, .. } => BackendError::Refused(format!(
+                "{step}: Vault refuses; check the credential, its role, and that its policy may read {mount}/{path}"
             )),
-            ClientError::APIError { code: 400 | 403, .. } => BackendError::Refused(format!(
-                "{step}: Vault refuses; check the credential, its role, and that its policy may read {place}"
-            )),
-            ClientError::APIError { code, .. } => {
+            Fault::Status { code, .. } => {
                 BackendError::Unreachable(format!("{step}: Vault at {address} answers {code}"))
             }
-            ClientError::JsonParseError { .. } => {
-                BackendError::Refused(format!("{step}: {place} is no map of names and values"))
+            Fault::TooLong => BackendError::Refused(format!(
+                "{step}: Vault at {address} answers more than 2 MiB; keep less at {mount}/{path}"
+            )),
+            Fault::Silence | Fault::Foreign => {
+                BackendError::Unreachable(format!("{step}: no answer from Vault at {address}"))
             }
-            _ => BackendError::Unreachable(format!("{step}: no answer from Vault at {address}")),
         }
     }
 }
@@ -213,15 +192,17 @@ impl Backend for Vault {
 pub(super) fn answer(
     backend: &'static str,
     names: &[&'static str],
-    map: &HashMap<String, Value>,
+    map: &BTreeMap<String, KvValue>,
     version: Option<&str>,
 ) -> Result<Answer, BackendError> {
     let mut answer = Answer::new();
     for name in names {
         let text = match map.get(*name) {
-            None | Some(Value::Null) => continue,
-            Some(Value::String(text)) => text,
-            Some(_) => return Err(BackendError::Refused(format!("{name} is no string; write it as one"))),
+            None | Some(KvValue::Unusable("null")) => continue,
+            Some(KvValue::Text(text)) => text.expose_secret(),
+            Some(KvValue::Unusable(what)) => {
+                return Err(BackendError::Refused(format!("{name} is {what}; write it as a string")));
+            }
         };
         if let Some(found) = found(backend, text, version.map(str::to_owned), None) {
             answer.insert(name, found);

@@ -8,15 +8,10 @@ use kube::{Api, ResourceExt};
 use render::{Kind, Problem};
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
+use vault_kv::{KvValue, Place};
 
 use super::values::Values;
-use crate::{
-    issuer::Case,
-    observe,
-    ownership::is_ours,
-    refusal::Refusal,
-    vault::{Failure, KvValue, Place},
-};
+use crate::{issuer::Case, observe, ownership::is_ours, refusal::Refusal, vault::Failure};
 
 /// What the sources have.
 pub struct Gathered {

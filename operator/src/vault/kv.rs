@@ -1,6 +1,5 @@
 //! Values from KV engines, read once for all that ask for the same place as the same account. They stay in memory only.
 
-mod engine;
 mod words;
 
 use std::{
@@ -12,30 +11,18 @@ use std::{
 use crds::Reason;
 use kube::Client;
 use render::Problem;
-use secrecy::SecretString;
 use tokio::{
     sync::Mutex,
     time::{Instant, timeout},
 };
+use vault_kv::{Content, Engine, KvValue, Lack, Place};
 
 use super::{Connection, Failure, Identity, TIMEOUT, session::Failed, session::Token, settings};
 use crate::cache::Key;
-use engine::{Content, Engine, Lack};
 
 /// What nobody asked for in so long is dropped. A pass asks for what its service needs, and there is one every ten minutes at
 /// least: longer than a few of them nothing has to be kept for those who read once a day.
 const IDLE: Duration = Duration::from_hours(1);
-
-/// Where values are.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
-    /// The engine.
-    pub mount: String,
-    /// Path below it, without `data/`.
-    pub path: String,
-    /// Of the engine's version 2; the newest when there is none.
-    pub version: Option<u64>,
-}
 
 /// What was found there; no Debug.
 pub struct Found {
@@ -45,14 +32,6 @@ pub struct Found {
     pub version: Option<u64>,
     /// Before it was asked for: whatever was written earlier is in it.
     pub read_at: Instant,
-}
-
-/// A value; no Debug.
-pub enum KvValue {
-    /// A text, or the exact JSON text of a number or a boolean.
-    Text(SecretString),
-    /// Something that is none, and what.
-    Unusable(&'static str),
 }
 
 /// What was read, by whom and where.

@@ -7,9 +7,10 @@ use k8s_openapi::api::{
 use kube::{Api, Client, api::PostParams};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::{Instant, timeout};
+use vault_kv::Fault;
 use vaultrs::api::auth::kubernetes::requests::LoginWithKubernetesRequest;
 
-use super::{Connection, Failure, REQUEST, session::Token, settings, wire::Fault, words, words::Step};
+use super::{Connection, Failure, REQUEST, session::Token, settings, words, words::Step};
 use crate::{cache::Key, refusal::Refusal};
 
 /// The shortest life that the API server gives to a token.

@@ -11,12 +11,12 @@ use kube::Client;
 use render::Problem;
 use secrecy::SecretString;
 use tokio::{sync::Mutex, time::Instant};
+use vault_kv::{Auth, Fault};
 use vaultrs::api::token::requests::RenewTokenSelfRequest;
 
 use super::{
     Connection, Failure,
     login::Identity,
-    wire::{Auth, Fault},
     words::{self, Step},
 };
 

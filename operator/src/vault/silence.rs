@@ -7,8 +7,9 @@ use std::{
 
 use secrecy::zeroize::Zeroizing;
 use tokio::time::Instant;
+use vault_kv::Fault;
 
-use super::{REQUEST, wire::Fault};
+use super::REQUEST;
 
 /// Each pass that waits for an answer holds a turn that others need, so after a silence nobody asks for so long. Short
 /// enough that all services come back within a minute after Vault did.

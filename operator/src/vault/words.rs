@@ -2,8 +2,9 @@
 
 use crds::Reason;
 use render::Problem;
+use vault_kv::Fault;
 
-use super::{Connection, Identity, wire::Fault};
+use super::{Connection, Identity};
 
 /// Where a request failed.
 pub enum Step {
@@ -29,7 +30,7 @@ impl Connection {
     /// What is wrong, and what to do.
     pub fn explain(&self, step: Step, identity: &Identity, fault: &Fault) -> Problem {
         let (settings, role) = (&self.settings, &identity.role);
-        let Some(code) = refused(fault) else { return self.no_answer(&step, fault) };
+        let Some(code) = fault.refusal() else { return self.no_answer(&step, fault) };
         let (reason, message) = match step {
             Step::Sign { role: signer, names } => (
                 Reason::VaultRefused,
@@ -93,19 +94,6 @@ impl Connection {
         };
         Problem { reason, message }
     }
-}
-
-/// The code of a no, which is about this request and nothing else.
-pub fn refused(fault: &Fault) -> Option<u16> {
-    match fault {
-        Fault::Status { code, .. } if !is_busy(*code) => Some(*code),
-        _ => None,
-    }
-}
-
-/// Whether Vault cannot say anything now. Who follows no redirect sees that of a standby.
-fn is_busy(code: u16) -> bool {
-    matches!(code, 300..=399 | 429 | 472..=474 | 500..)
 }
 
 /// What Vault means by it, and who mends it.

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use secrecy::ExposeSecret as _;
-use vaultrs::{
-    auth,
-    client::{Client as _, VaultClient},
-    error::ClientError,
+use secrecy::{ExposeSecret as _, SecretString};
+use vault_kv::{Auth, Fault, Wire};
+use vaultrs::api::{
+    auth::{approle::requests::LoginWithApproleRequest, kubernetes::requests::LoginWithKubernetesRequest},
+    token::requests::{LookupTokenSelfRequest, RenewTokenSelfRequest},
 };
 
 use super::Session;
@@ -21,7 +21,7 @@ pub enum Error {
     /// At a file of ours.
     Here(BackendError),
     /// At Vault.
-    There(ClientError),
+    There(Fault),
 }
 
 /// Settings that the login method needs and does not have.
@@ -48,8 +48,8 @@ pub fn missing_settings(config: &VaultConfig) -> Option<Problem> {
     }
 }
 
-/// Gives the client a token, and says when it should be renewed.
-pub async fn log_in(client: &mut VaultClient, config: &VaultConfig) -> Result<Option<Instant>, Error> {
+/// A token, and when it should be renewed.
+pub async fn log_in(wire: &Wire<'_>, config: &VaultConfig) -> Result<(SecretString, Option<Instant>), Error> {
     let read = |file, variable: &str| {
         let absent = || BackendError::Refused(format!("{variable} is not set"));
         credential(file, variable).and_then(|value| value.ok_or_else(absent)).map_err(Error::Here)
@@ -58,25 +58,32 @@ pub async fn log_in(client: &mut VaultClient, config: &VaultConfig) -> Result<Op
     let given = match config.vault_auth {
         VaultAuth::Token => {
             let token = read(config.vault_token_file.as_deref(), "VAULT_TOKEN")?;
-            client.set_token(token.expose_secret());
             // Not every token may look itself up; one that may not is used until it ends.
-            let Ok(found) = client.lookup().await else { return Ok(None) };
-            return Ok(renew_at(found.ttl, found.renewable.unwrap_or(false)));
+            let found = wire.with(&token).data(&LookupTokenSelfRequest {}).await.ok();
+            let renew_at = found.and_then(|found| renew_at(found.ttl, found.renewable.unwrap_or(false)));
+            return Ok((token, renew_at));
         }
         VaultAuth::Approle => {
             let secret_id = read(config.vault_secret_id_file.as_deref(), "VAULT_SECRET_ID")?;
-            let role_id = config.vault_role_id.as_deref().unwrap_or_default();
-            auth::approle::login(client, &mount("approle"), role_id, secret_id.expose_secret()).await
+            let request = LoginWithApproleRequest {
+                mount: mount("approle"),
+                role_id: config.vault_role_id.clone().unwrap_or_default(),
+                secret_id: secret_id.expose_secret().to_owned(),
+            };
+            wire.auth(&request).await
         }
         VaultAuth::Kubernetes => {
             let jwt = read(Some(&config.vault_jwt_file), "VAULT_JWT_FILE")?;
-            let role = config.vault_role.as_deref().unwrap_or_default();
-            auth::kubernetes::login(client, &mount("kubernetes"), role, jwt.expose_secret()).await
+            let request = LoginWithKubernetesRequest {
+                mount: mount("kubernetes"),
+                role: config.vault_role.clone().unwrap_or_default(),
+                jwt: jwt.expose_secret().to_owned(),
+            };
+            wire.auth(&request).await
         }
     };
-    let given = given.map_err(Error::There)?;
-    client.set_token(&given.client_token);
-    Ok(renew_at(given.lease_duration, given.renewable))
+    let Auth { token, seconds, renewable } = given.map_err(Error::There)?;
+    Ok((token, renew_at(seconds, renewable)))
 }
 
 /// Whether the file of a token has another one now, as an agent or a person writes it. A file that cannot be read says
@@ -86,18 +93,14 @@ pub fn is_replaced(session: &Session, config: &VaultConfig) -> bool {
         return false;
     };
     let token = credential(Some(file), "VAULT_TOKEN").ok().flatten();
-    token.is_some_and(|token| token.expose_secret() != session.client.settings.token)
+    token.is_some_and(|token| token.expose_secret() != session.token.expose_secret())
 }
 
-/// Renews the token when its time has come. False means that a new login is needed.
-pub async fn renew(session: &mut Session) -> bool {
-    if session.renew_at.is_none_or(|at| Instant::now() < at) {
-        return true;
-    }
-    let Ok(given) = session.client.renew(None).await else { return false };
-    session.renew_at = renew_at(given.lease_duration, given.renewable);
-    // At its maximal lifetime a token is renewed by nothing: log in before the rest of it has passed.
-    session.renew_at.is_some()
+/// Renews the token and says when that should be done again. At its maximal lifetime a token is renewed by nothing: then
+/// there is no such time, and a new login is made before the rest of it has passed.
+pub async fn renew(wire: &Wire<'_>) -> Option<Instant> {
+    let given = wire.auth(&RenewTokenSelfRequest { increment: None }).await.ok()?;
+    renew_at(given.seconds, given.renewable)
 }
 
 /// After two thirds of its lifetime: a third is left to try again in.

@@ -3,12 +3,9 @@
 use crds::Reason;
 use k8s_openapi::jiff::Timestamp;
 use render::Problem;
+use vault_kv::{Engine, Lack, Place};
 
-use super::{
-    Place,
-    engine::{Engine, Lack},
-};
-use crate::vault::{Connection, Identity, words, words::Step};
+use crate::vault::{Connection, Identity, words::Step};
 
 impl Connection {
     /// What is wrong, and what to do.
@@ -17,7 +14,7 @@ impl Connection {
         let refused = |message| problem(Reason::VaultRefused, message);
         let (name, role) = (format!("{}/{}", place.mount, place.path), &identity.role);
         match lack {
-            Lack::Mount(fault) => match words::refused(fault) {
+            Lack::Mount(fault) => match fault.refusal() {
                 Some(code) => refused(format!(
                     "Vault shows login role {role} no engine at {} ({code}); its admin mounts a KV engine there and lets a \
                      policy of that role read {} (version 2) or {} (version 1)",
@@ -36,7 +33,7 @@ impl Connection {
                 "{name}: version needs a KV engine of version 2, and {} has version 1; remove version",
                 place.mount
             )),
-            Lack::Read(engine, fault) => match words::refused(fault) {
+            Lack::Read(engine, fault) => match fault.refusal() {
                 Some(code) => refused(format!(
                     "Vault refuses to read {} ({code}); its admin lets a policy of login role {role} read that path{}",
                     engine.policy_path(place),

@@ -1,9 +1,10 @@
 //! Whether a message names what happened, where, and the fix.
 
 use secrecy::zeroize::Zeroizing;
+use vault_kv::Fault;
 
 use super::*;
-use crate::vault::{fake, wire::Fault};
+use crate::vault::fake;
 
 fn words(path: &str, version: Option<u64>, lack: &Lack) -> Problem {
     let place = Place { mount: "secret".into(), path: path.into(), version };

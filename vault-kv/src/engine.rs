@@ -11,11 +11,26 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{KvValue, Place};
-use crate::vault::{
-    wire::{self, Fault, Wire},
-    words::refused,
-};
+use crate::wire::{self, Fault, Wire};
+
+/// Where values are.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// The engine.
+    pub mount: String,
+    /// Path below it, without `data/`.
+    pub path: String,
+    /// Of the engine's version 2; the newest when there is none.
+    pub version: Option<u64>,
+}
+
+/// A value; no Debug.
+pub enum KvValue {
+    /// A text, or the exact JSON text of a number or a boolean.
+    Text(SecretString),
+    /// Something that is none, and what.
+    Unusable(&'static str),
+}
 
 /// Which version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,10 +158,7 @@ impl Engine {
             }
         };
         match raw {
-            Some(raw) if !raw.is_empty() => {
-                let values = raw.into_iter().map(|(key, raw)| (key, value(raw))).collect();
-                Ok(Content { values, version })
-            }
+            Some(raw) if !raw.is_empty() => Ok(Content { values: each(raw), version }),
             _ => Err(Lack::Empty(version)),
         }
     }
@@ -157,14 +169,14 @@ impl Lack {
     pub fn may_be_of_the_other_version(&self) -> bool {
         match self {
             Self::Versionless | Self::Absent | Self::Read(_, Fault::Foreign) => true,
-            Self::Read(_, fault) => matches!(refused(fault), Some(400 | 405)),
+            Self::Read(_, fault) => matches!(fault.refusal(), Some(400 | 405)),
             _ => false,
         }
     }
 
     /// Whether Vault refuses the token, or what it may do.
     pub fn is_denial(&self) -> bool {
-        matches!(self, Self::Mount(fault) | Self::Read(_, fault) if refused(fault) == Some(403))
+        matches!(self, Self::Mount(fault) | Self::Read(_, fault) if fault.refusal() == Some(403))
     }
 }
 
@@ -202,6 +214,15 @@ fn gone(body: &str) -> Lack {
         }
         None => Lack::Absent,
     }
+}
+
+/// The values of a JSON map, if it is one. An error of the parser would repeat the text around the fault.
+pub fn values(text: &str) -> Option<BTreeMap<String, KvValue>> {
+    serde_json::from_str::<Raw<'_>>(text).ok().map(each)
+}
+
+fn each(raw: Raw<'_>) -> BTreeMap<String, KvValue> {
+    raw.into_iter().map(|(key, raw)| (key, value(raw))).collect()
 }
 
 fn value(raw: &RawValue) -> KvValue {

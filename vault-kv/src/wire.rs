@@ -57,7 +57,23 @@ pub struct Auth {
 #[error("the answer is too long")]
 struct TooLong;
 
+impl Fault {
+    /// The code of a no, which is about this request and nothing else. Who follows no redirect sees that of a standby.
+    pub fn refusal(&self) -> Option<u16> {
+        match self {
+            Self::Status { code: 300..=399 | 429 | 472..=474 | 500.., .. } => None,
+            Self::Status { code, .. } => Some(*code),
+            _ => None,
+        }
+    }
+}
+
 impl Wire<'_> {
+    /// The same with this token.
+    pub fn with<'a>(&'a self, token: &'a SecretString) -> Wire<'a> {
+        Wire { token: Some(token), ..*self }
+    }
+
     /// The body of the answer.
     pub async fn ask(&self, endpoint: &impl Endpoint) -> Result<Zeroizing<Vec<u8>>, Fault> {
         match endpoint.exec(self).await {
@@ -160,7 +176,7 @@ fn cut(error: reqwest::Error) -> ClientError {
 }
 
 /// What is no JSON of this shape is not Vault's.
-pub fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Fault> {
+pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Fault> {
     serde_json::from_slice(body).map_err(|_| Fault::Foreign)
 }
 
