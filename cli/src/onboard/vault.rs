@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use anyhow::{Result, bail};
 use render::{Settings, VaultConnection};
+use serde_json::json;
 
 /// A service of any name, where each has a role or an account of its own.
 const SERVICE: &str = "SERVICE";
@@ -66,15 +67,16 @@ fn connection_commands(
     for own in ["renew-self", "revoke-self"] {
         writeln!(answer, "path \"auth/token/{own}\" {{ capabilities = [\"update\"] }}")?;
     }
-    let accounts = if account.contains(SERVICE) && !role.contains(SERVICE) { "'*'" } else { &account };
+    let accounts = if account.contains(SERVICE) && !role.contains(SERVICE) { "*" } else { &account };
     writeln!(answer, "POLICY")?;
-    writeln!(answer, "vault write auth/{}/role/{role} \\", auth.mount)?;
-    writeln!(
-        answer,
-        "  bound_service_account_names={accounts} bound_service_account_namespaces={namespace} \\"
-    )?;
-    writeln!(answer, "  audience={} alias_name_source=serviceaccount_uid \\", connection.audience)?;
-    writeln!(answer, "  token_policies={role} token_no_default_policy=true token_ttl=10m token_max_ttl=1h")?;
+    // As JSON, which no shell has to take apart.
+    writeln!(answer, "vault write auth/{}/role/{role} - <<'ROLE'", auth.mount)?;
+    let bound = json!({
+        "bound_service_account_names": accounts, "bound_service_account_namespaces": namespace,
+        "audience": connection.audience, "alias_name_source": "serviceaccount_uid",
+        "token_policies": role, "token_no_default_policy": true, "token_ttl": "10m", "token_max_ttl": "1h",
+    });
+    writeln!(answer, "{}\nROLE", serde_json::to_string_pretty(&bound)?)?;
     if !account.contains(SERVICE) {
         writeln!(
             answer,
@@ -105,7 +107,8 @@ mod tests {
             "# Connection platform: in the Vault at https://vault:8200, for namespace shop\n",
             "path \"secret/data/shop/*\"",
             "path \"teams/shop/data/*\"",
-            "bound_service_account_names=hardened-vault bound_service_account_namespaces=shop",
+            "\"bound_service_account_names\": \"hardened-vault\"",
+            "\"bound_service_account_namespaces\": \"shop\"",
             "kubectl create serviceaccount hardened-vault -n shop",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
@@ -119,14 +122,14 @@ mod tests {
         let shared =
             commands("shop", &settings(&format!("kubernetesAuth: {{role: 'ns-{{namespace}}'}}, {pki}")))
                 .expect("text");
-        assert!(shared.contains("role/ns-shop \\") && shared.contains("names='*' "), "{shared}");
+        assert!(shared.contains("role/ns-shop - <<") && shared.contains("names\": \"*\""), "{shared}");
         assert!(shared.contains("pki/sign/web") && shared.contains("pki/revoke-with-key"), "{shared}");
         let own = commands(
             "shop",
             &settings(&format!("kubernetesAuth: {{role: '{{namespace}}-{{name}}'}}, {pki}")),
         )
         .expect("text");
-        assert!(own.contains("role/shop-SERVICE \\") && own.contains("names=SERVICE "), "{own}");
+        assert!(own.contains("role/shop-SERVICE - <<") && own.contains("names\": \"SERVICE\""), "{own}");
         assert!(own.contains("for each service SERVICE"), "{own}");
     }
 }
