@@ -239,6 +239,10 @@ async fn killed_before_the_first_request_to_vault_and_between_revocation_and_end
     service.made().await?;
     let pair = scene.until_issued("").await?;
 
+    // The events of what came before are written a while later.
+    if let Some(audit) = scene.cluster.audit() {
+        rest(&audit, namespace).await?;
+    }
     // The first write is the token for the login, the second one takes the finalizer off: it is not tried again before
     // the operator is killed.
     proxy.fault_after(namespace, 1, Fault::Throttle(30));

@@ -20,8 +20,8 @@ use vault_kv::{Content, Engine, KvValue, Lack, Place};
 use super::{Connection, Failure, Identity, TIMEOUT, session::Failed, session::Token, settings};
 use crate::cache::Key;
 
-/// What nobody asked for in so long is dropped. A pass asks for what its service needs, and there is one every ten minutes at
-/// least: longer than a few of them nothing has to be kept for those who read once a day.
+/// What nobody asked for in so long is dropped. Each service has a pass every ten minutes at least: what six of them did not ask
+/// for is in no use, and costs whoever still wants it one request.
 const IDLE: Duration = Duration::from_hours(1);
 
 /// What was found there; no Debug.
