@@ -1,0 +1,130 @@
+//! Is a value that changes in Vault exactly one rolling restart, which loses no request? With the real image on the real
+//! node, and a real Vault. Needs root, and no other node on this host.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use crds::{HardenedService, Restart, RestartCause};
+use k8s_openapi::api::rbac::v1::PolicyRule;
+use serde_json::json;
+use testbed::fixture::OPERATOR;
+use testbed::load::Load;
+use testbed::operator::Options;
+use testbed::rights;
+use testbed::stage::{NAME, READY, Stage};
+use testbed::vault::Vault;
+use testbed::{Look, wait_until};
+
+const RATE: u32 = 100;
+const VARIABLE: &str = "ROTATED";
+/// From the write in Vault until the last pod is ready with the value, at a refresh every five seconds.
+const ROTATION: Duration = Duration::from_secs(30);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_at_100_requests_a_second_is_one_rollout_of_three_pods_and_fails_none() -> Result<()> {
+    let vault = Vault::start()?;
+    vault.enable_kv("secret", 2)?;
+    vault.write_kv("secret", 2, "studio", &json!({VARIABLE: "before"}))?;
+    let settings = tempfile::NamedTempFile::new()?;
+    std::fs::write(settings.path(), settings_of(&vault)?)?;
+    let args = vec!["--settings".to_owned(), settings.path().display().to_string()];
+    let Some(mut stage) = Stage::set(Options { args, ..Options::default() }).await? else { return Ok(()) };
+    let reviewers = stage.cluster.foreign_namespace("reviewer").await?;
+    vault.enable_kubernetes(&stage.cluster, &reviewers.name).await?;
+    let_in(&vault, &stage).await?;
+    let secrets = json!({"refreshInterval": "5s", "sources": [{"vault": {"path": "studio"}}]});
+    stage.service.patch(&json!({"spec": {"secrets": secrets, "workload": {"replicas": 3}}})).await?;
+    until_everywhere(&stage, "before").await?;
+    let before = stage.service.get().await?;
+
+    let load = Load::start(stage.target().await?, RATE);
+    vault.write_kv("secret", 2, "studio", &json!({VARIABLE: "after"}))?;
+    let begin = Instant::now();
+    until_everywhere(&stage, "after").await?;
+    let took = begin.elapsed();
+    // What others do to the resource and what becomes of the operator restart nothing.
+    stage.operator.kill().await?;
+    stage.operator.restart().await?;
+    for round in 0..4 {
+        stage.service.patch(&json!({"metadata": {"annotations": {"argocd": round.to_string()}}})).await?;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+    until_everywhere(&stage, "after").await?;
+    let report = tokio::task::spawn_blocking(|| load.end()).await??;
+    println!("SOAK the last pod was ready with the value after {:.1} s; {report}", took.as_secs_f32());
+
+    let after = stage.service.get().await?;
+    let new = restarts(&after).split_off(restarts(&before).len());
+    ensure!(new.len() == 1 && revision(&after)? == revision(&before)? + 1, "{new:#?}");
+    assert_eq!((new[0].cause, &*new[0].keys), (RestartCause::SecretsChanged, &[VARIABLE.to_owned()][..]));
+    assert_eq!(report.failed, 0, "{report}");
+    assert!(report.sent > 2000, "{report}");
+    assert!(took < ROTATION, "{took:?}");
+    Ok(())
+}
+
+fn settings_of(vault: &Vault) -> Result<String> {
+    let connection = json!({
+        "address": vault.address(), "caBundle": std::fs::read_to_string(vault.ca_file())?,
+        "kubernetesAuth": {"role": "{namespace}"}, "kv": {"mounts": ["secret"]},
+    });
+    Ok(json!({"vaultConnections": {"default": connection}}).to_string())
+}
+
+/// Lets the service's account log in and read, and the operator ask for its tokens.
+async fn let_in(vault: &Vault, stage: &Stage) -> Result<()> {
+    let namespace = &stage.namespace.name;
+    vault.policy("studio", r#"path "secret/data/studio" { capabilities = ["read"] }"#)?;
+    let role = json!({
+        "bound_service_account_names": NAME, "bound_service_account_namespaces": namespace,
+        "audience": "vault", "token_policies": "studio", "token_ttl": "5m",
+    });
+    vault.call("POST", &format!("auth/kubernetes/role/{namespace}"), &role)?;
+    let tokens = PolicyRule {
+        api_groups: Some(vec![String::new()]),
+        resources: Some(vec!["serviceaccounts/token".into()]),
+        verbs: vec!["create".into()],
+        ..PolicyRule::default()
+    };
+    rights::grant(&stage.cluster, namespace, "vault", OPERATOR, vec![tokens]).await
+}
+
+/// Waits until the service is ready with three pods that all have this value in their environment.
+async fn until_everywhere(stage: &Stage, value: &str) -> Result<()> {
+    wait_until(READY, &format!("{value:?} in every pod"), async || {
+        let pods = stage.pods().await.unwrap_or_default();
+        let all = variables(&stage.namespace.name).unwrap_or_default();
+        let there = pods.len() == 3 && pods.iter().all(|pod| all.get(pod).is_some_and(|v| v == value));
+        Look::when(all, |_| there)
+    })
+    .await?;
+    stage.ready().await
+}
+
+/// The variable of each pod of the namespace, as its process was given it.
+fn variables(namespace: &str) -> Result<BTreeMap<String, String>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir("/proc")? {
+        // Processes come and go.
+        let Ok(environment) = std::fs::read(entry?.path().join("environ")) else { continue };
+        let all: BTreeMap<_, _> = environment
+            .split(|byte| *byte == 0)
+            .filter_map(|variable| std::str::from_utf8(variable).ok()?.split_once('='))
+            .collect();
+        if all.get("POD_NAMESPACE") == Some(&namespace)
+            && let (Some(pod), Some(value)) = (all.get("POD_NAME"), all.get(VARIABLE))
+        {
+            found.insert((*pod).to_owned(), (*value).to_owned());
+        }
+    }
+    Ok(found)
+}
+
+fn restarts(service: &HardenedService) -> Vec<Restart> {
+    service.status.as_ref().map(|status| status.restarts.clone()).unwrap_or_default()
+}
+
+fn revision(service: &HardenedService) -> Result<i64> {
+    service.status.as_ref().and_then(|status| status.revision).context("no revision")
+}
