@@ -98,6 +98,12 @@ pub fn condition<'a>(service: &'a HardenedService, type_: &str) -> Option<&'a Co
     service.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == type_)
 }
 
+/// Status, reason and message of a condition; empty without one.
+pub fn words(service: &HardenedService, type_: &str) -> (String, String, String) {
+    let found = condition(service, type_);
+    found.map_or_else(Default::default, |c| (c.status.clone(), c.reason.clone(), c.message.clone()))
+}
+
 /// Kinds and names of the children that the spec asks for, in the order in which they are applied.
 pub fn wanted(service: &HardenedService) -> Vec<(Kind, String)> {
     // Without the number of pods that status remembers: it is for a Deployment that was deleted.

@@ -25,6 +25,7 @@ mod https;
 pub mod image;
 pub mod install;
 pub mod kubelet;
+pub mod ledger;
 pub mod lifecycle;
 pub mod load;
 pub mod lowkey;

@@ -15,7 +15,7 @@ use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
 use crate::cluster::{Cluster, Namespace};
-use crate::fixture::{Service, condition, example};
+use crate::fixture::{Service, example, words};
 use crate::wait::{Look, wait_until};
 
 /// Name of the user's Secret.
@@ -164,8 +164,7 @@ impl Scene {
 
 /// Status, reason and message of `TLSReady`; empty without one.
 pub fn tls(service: &HardenedService) -> (String, String, String) {
-    let tls = condition(service, "TLSReady");
-    tls.map_or_else(Default::default, |c| (c.status.clone(), c.reason.clone(), c.message.clone()))
+    words(service, "TLSReady")
 }
 
 /// The issuer as status names it; empty without one.

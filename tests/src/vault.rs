@@ -3,18 +3,23 @@
 
 mod kubernetes;
 mod pki;
+pub mod platform;
 pub mod scene;
+pub mod values;
 
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::daemon::{self, Daemon};
 use crate::https::Https;
 use crate::parts;
+
+/// The file with the key that ends a seal.
+const UNSEAL: &str = "unseal-key";
 
 /// A running server, unsealed; dropping it kills it.
 ///
@@ -47,8 +52,11 @@ impl Vault {
         let (https, [certificate, key]) = Https::create(&daemon, &[])?;
         let token = format!("root-{}", daemon::password()?);
         let files = [certificate, key, daemon.write("root-token", &token)?];
-        let [certificate, key, secret] = files.map(|file| file.display().to_string());
-        daemon.set_args(&[&format!("127.0.0.1:{}", https.port()), &certificate, &key, &secret]);
+        let files = files.into_iter().chain([daemon.folder().join(UNSEAL)]);
+        let files: Vec<_> = files.map(|file| file.display().to_string()).collect();
+        let address = format!("127.0.0.1:{}", https.port());
+        let args: Vec<_> = [&address].into_iter().chain(&files).map(String::as_str).collect();
+        daemon.set_args(&args);
         let client = Client { https, token };
         let mut vault = Self { daemon, client };
         vault.start_again()?;
@@ -144,6 +152,19 @@ impl Vault {
         let client = &self.client;
         self.daemon
             .start(|_| client.call(&client.token, "GET", "auth/token/lookup-self", &Value::Null).map(drop))
+    }
+
+    /// Seals it: it answers 503 to everybody, and forgets nothing.
+    pub fn seal(&self) -> Result<()> {
+        self.call("PUT", "sys/seal", &Value::Null).map(drop)
+    }
+
+    /// Ends that.
+    pub fn unseal(&self) -> Result<()> {
+        let key = fs::read_to_string(self.daemon.folder().join(UNSEAL)).context("read the key")?;
+        let answer = self.call("PUT", "sys/unseal", &json!({ "key": key }))?;
+        ensure!(answer["sealed"] == false, "{answer}");
+        Ok(())
     }
 
     /// Sends a signal: SIGSTOP and SIGCONT make a server that takes connections and never answers.

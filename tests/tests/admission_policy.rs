@@ -121,6 +121,11 @@ fn volumes(secrets: &[String]) -> Value {
     json!({"workload": {"volumes": secrets.iter().enumerate().map(volume).collect::<Vec<_>>()}})
 }
 
+fn sources(secrets: &[String]) -> Value {
+    let source = |name: &String| json!({"secret": {"name": name}});
+    json!({"secrets": {"sources": secrets.iter().map(source).collect::<Vec<_>>()}})
+}
+
 /// Each field that names a Secret, with a spec that uses one in it.
 fn fields(secret: &str) -> Vec<(&'static str, Value)> {
     vec![
@@ -134,6 +139,7 @@ fn fields(secret: &str) -> Vec<(&'static str, Value)> {
             json!({"rateLimits": {"store": {"redis": {"secretRef": {"name": secret, "key": "url"}}}}}),
         ),
         ("spec.tls.issuer.secret.name", json!({"tls": {"issuer": {"secret": {"name": secret}}}})),
+        ("spec.secrets.sources.secret.name", sources(&[secret.to_owned()])),
     ]
 }
 
@@ -201,9 +207,10 @@ async fn as_many_secrets_as_a_service_can_name_are_all_checked() -> Result<()> {
     cluster.install().await?;
     let namespace = cluster.namespace("many").await?;
     let author = Author::new(&cluster, &namespace).await?;
-    let mounted: Vec<String> = (0..16).map(|i| format!("mounted-{i}")).collect();
-    let pulled: Vec<String> = (0..4).map(|i| format!("pulled-{i}")).collect();
+    let names = |what, count| (0..count).map(|i| format!("{what}-{i}")).collect::<Vec<String>>();
+    let (mounted, pulled, sourced) = (names("mounted", 16), names("pulled", 4), names("sourced", 4));
     let mut most = volumes(&mounted);
+    merge(&mut most, &sources(&sourced));
     merge(
         &mut most,
         &json!({
@@ -212,9 +219,8 @@ async fn as_many_secrets_as_a_service_can_name_are_all_checked() -> Result<()> {
             "tls": {"issuer": {"secret": {"name": "certificate"}}},
         }),
     );
-    author.may_read("volumes", &mounted).await?;
-    author.may_read("pulled", &pulled).await?;
-    author.may_read("store", &["store".into()]).await?;
+    let store = ["store".to_owned()];
+    author.may_read("all", &[&mounted[..], &pulled, &sourced, &store].concat()).await?;
     let last =
         |answer: &Result<(), String>| answer.as_ref().is_err_and(|m| m.contains("Secret certificate in"));
     author.until_create(&most, last).await?;

@@ -9,8 +9,9 @@ use kube::api::Patch;
 use render::Kind;
 use serde_json::{Value, json};
 use testbed::drift::{attack, essence, undone};
-use testbed::fixture::{self, OPERATOR, Service, example};
+use testbed::fixture::{OPERATOR, Service, example};
 use testbed::install::kubectl;
+use testbed::ledger::{complete, state};
 use testbed::operator::Options;
 use testbed::{Cluster, FaultProxy, Look, Namespace, Operator, wait_until};
 
@@ -24,32 +25,6 @@ async fn made(cluster: &Cluster, namespace: &Namespace) -> Result<Service> {
     let ledger = complete(cluster, &service, 1).await?;
     ensure!(ledger.is_empty(), "the first revision is no restart: {ledger:?}");
     Ok(service)
-}
-
-/// Waits until this revision is there and the operator at rest; gives the ledger, in which no revision may be missing
-/// or stand twice.
-async fn complete(cluster: &Cluster, service: &Service, at_least: i64) -> Result<Vec<Restart>> {
-    wait_until(SOON, &format!("revision {at_least} in the ledger"), async || match state(service).await {
-        Ok((made, Some(entered))) if made == entered && made >= at_least => Look::Done(()),
-        other => Look::NotYet(format!("{other:?}")),
-    })
-    .await?;
-    if let Some(audit) = cluster.audit() {
-        fixture::rest(&audit, &service.namespace).await?;
-    }
-    let (made, _) = state(service).await?;
-    let ledger = service.get().await?.status.context("no status")?.restarts;
-    let revisions: Vec<_> = ledger.iter().filter_map(|entry| entry.revision).collect();
-    assert_eq!(revisions, (2..=made).collect::<Vec<_>>(), "{ledger:#?}");
-    Ok(ledger)
-}
-
-/// The newest revision, as the Deployment controller counts and as status knows.
-async fn state(service: &Service) -> Result<(i64, Option<i64>)> {
-    let live = service.child(Kind::Deployment, &service.name).await?.context("no Deployment")?;
-    let revision = live["metadata"]["annotations"]["deployment.kubernetes.io/revision"].as_str();
-    let entered = service.get().await?.status.context("no status")?.revision;
-    Ok((revision.context("no revision yet")?.parse()?, entered))
 }
 
 async fn mode(service: &Service, value: &str) -> Result<()> {

@@ -10,7 +10,7 @@ use secrecy::ExposeSecret;
 use tokio::time::Instant;
 use vault_kv::{KvValue, Place};
 
-use super::values::Values;
+use super::values::{Values, shortened};
 use crate::{issuer::Case, observe, ownership::is_ours, refusal::Refusal, vault::Failure};
 
 /// What the sources have.
@@ -102,12 +102,13 @@ async fn of_vault(
         let text = match found.values.get(key) {
             Some(KvValue::Text(text)) => text,
             Some(KvValue::Unusable(what)) => {
-                let problem = format!("{shown}: the value of {key:.64?} is {what}; write it as text");
+                let problem = format!("{shown}: the value of {} is {what}; write it as text", shortened(key));
                 return Err(invalid(problem));
             }
             None => {
                 return Err(invalid(format!(
-                    "{shown} has no key {key:.64?}; write it there, or correct keys"
+                    "{shown} has no key {}; write it there, or correct keys",
+                    shortened(key)
                 )));
             }
         };
@@ -139,7 +140,7 @@ async fn of_secret(case: &Case<'_>, source: &SecretValuesOf, values: &mut Values
     let data: BTreeMap<_, _> = data.into_iter().collect();
     for (key, as_name) in wanted(&source.keys, data.keys()) {
         let value = data.get(key).ok_or_else(|| {
-            invalid(format!("Secret {name} has no key {key:.64?}; write it there, or correct keys"))
+            invalid(format!("Secret {name} has no key {}; write it there, or correct keys", shortened(key)))
         })?;
         values.set(as_name.to_owned(), value.0.clone());
     }

@@ -162,14 +162,14 @@ impl<'a> Sync<'a> {
         if let Some(note) = known {
             return Ok(kept(note, Some(problem), Some(until)));
         }
-        let Some(live) = self.live().await? else { return Ok(left(problem, Some(until))) };
+        let Some(live) = self.live().await? else { return Ok(self.left(problem, until)) };
         let Some(own) = self.own(&live) else {
             let message = format!(
                 "{}. Secret {} was changed by somebody else meanwhile: no pod starts with it before its sources have all \
                  values again, and then it is restored",
                 problem.message, self.name
             );
-            return Ok(left(Problem { message, ..problem }, Some(until)));
+            return Ok(self.left(Problem { message, ..problem }, until));
         };
         let mut note = self.note(&own);
         note.version = exactly(&live);
@@ -177,6 +177,13 @@ impl<'a> Sync<'a> {
         note.source_version = old.and_then(|old| old.version.clone()).unwrap_or_default();
         self.remember(note.clone());
         Ok(kept(note, Some(problem), Some(until)))
+    }
+
+    /// Nothing good is to be had. What the pods' template said of the values before, it still says: else it would be another
+    /// one, and what others do to a Deployment that is held would not be undone.
+    fn left(&self, problem: Problem, until: Timestamp) -> Decision {
+        let remembered = self.case.ctx.cache.note(Kind::Secret, &self.case.key.namespace, &self.name).values;
+        Decision { restart: remembered.and_then(|note| note.restart), ..left(problem, Some(until)) }
     }
 
     /// The operator's Secret, when the watch shows one of ours.

@@ -117,7 +117,7 @@ impl Values {
             if by_env { render::variables(service).collect() } else { BTreeSet::new() };
         let problem = |(name, value): (&str, &[u8])| {
             let problem = if by_env { variable_problem(name, value, &taken) } else { file_problem(name) };
-            problem.map(|problem| format!("the name {} {problem}", shown(name)))
+            problem.map(|problem| format!("the name {} {problem}", shortened(name)))
         };
         self.inputs().find_map(problem).map_or(Ok(()), Err)
     }
@@ -160,7 +160,7 @@ fn file_problem(name: &str) -> Option<&'static str> {
 }
 
 /// A name out of a source, which may be anything.
-fn shown(name: &str) -> String {
+pub fn shortened(name: &str) -> String {
     let short: String = name.chars().take(64).collect();
     if name.is_empty() { "\"\" (empty)".into() } else { format!("{short:?}") }
 }

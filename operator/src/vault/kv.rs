@@ -154,8 +154,11 @@ impl Flight<'_> {
             None => self.look(token).await?,
         };
         let answer = self.ask(token, engine).await;
-        let doubtful = known.is_some() && answer.as_ref().is_err_and(Lack::may_be_of_the_other_version);
-        if doubtful
+        // Policies name other paths for each version, so a no that is not about the token is one more reason to look.
+        let is_new = token.since >= self.began;
+        let may_be = |lack: &Lack| lack.may_be_of_the_other_version() || (is_new && lack.is_denial());
+        if known.is_some()
+            && answer.as_ref().is_err_and(may_be)
             && let Ok(now) = self.look(token).await
             && now != engine
         {

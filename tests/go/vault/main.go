@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -40,17 +41,17 @@ var (
 )
 
 func main() {
-	if len(os.Args) != 5 {
-		fmt.Fprintln(os.Stderr, "usage: vault ADDRESS CERTIFICATE-FILE KEY-FILE ROOT-TOKEN-FILE")
+	if len(os.Args) != 6 {
+		fmt.Fprintln(os.Stderr, "usage: vault ADDRESS CERTIFICATE-FILE KEY-FILE ROOT-TOKEN-FILE UNSEAL-KEY-FILE")
 		os.Exit(2)
 	}
-	if err := run(os.Args[1], os.Args[2], os.Args[3], os.Args[4]); err != nil {
+	if err := run(os.Args[1], os.Args[2], os.Args[3], os.Args[4], os.Args[5]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(address, certificate, key, tokenFile string) error {
+func run(address, certificate, key, tokenFile, unsealFile string) error {
 	token, err := os.ReadFile(tokenFile)
 	if err != nil {
 		return err
@@ -76,7 +77,7 @@ func run(address, certificate, key, tokenFile string) error {
 	if err != nil {
 		return err
 	}
-	if err := open(core, strings.TrimSpace(string(token))); err != nil {
+	if err := open(core, strings.TrimSpace(string(token)), unsealFile); err != nil {
 		return err
 	}
 	// The handler reads its listener's settings also where there are none.
@@ -89,8 +90,8 @@ func run(address, certificate, key, tokenFile string) error {
 	return server.ListenAndServeTLS(certificate, key)
 }
 
-// open initialises and unseals the core and replaces its root token by the given one.
-func open(core *vault.Core, token string) error {
+// open initialises and unseals the core, replaces its root token by the given one and writes down the key that unseals it.
+func open(core *vault.Core, token, unsealFile string) error {
 	ctx := namespace.ContextWithNamespace(context.Background(), namespace.RootNamespace)
 	share := &vault.SealConfig{SecretShares: 1, SecretThreshold: 1}
 	made, err := core.Initialize(ctx, &vault.InitParams{BarrierConfig: share, RecoveryConfig: share})
@@ -99,6 +100,9 @@ func open(core *vault.Core, token string) error {
 	}
 	if unsealed, err := core.Unseal(made.SecretShares[0]); err != nil || !unsealed {
 		return errors.Join(errors.New("unseal"), err)
+	}
+	if err := os.WriteFile(unsealFile, []byte(hex.EncodeToString(made.SecretShares[0])), 0o600); err != nil {
+		return err
 	}
 	create := &logical.Request{
 		ID:          "root",
