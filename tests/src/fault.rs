@@ -51,14 +51,21 @@ pub enum Fault {
     Throttle(u32),
 }
 
+enum When {
+    /// After so many writes.
+    Count(usize),
+    /// After a write whose path ends like this.
+    Path(String),
+}
+
 #[derive(Default)]
 struct Plan {
     /// Requests that came in, `METHOD path`, watches and leases aside.
     asked: Vec<String>,
     /// Writes that the apiserver has committed, `METHOD path`.
     writes: Vec<String>,
-    /// What to do after how many.
-    action: Option<(usize, Action)>,
+    /// What to do, and when.
+    action: Option<(When, Action)>,
     /// By namespace: how many writes there are still to go well, and what then goes wrong once.
     faults: HashMap<String, (usize, Fault)>,
 }
@@ -82,7 +89,15 @@ impl FaultProxy {
     pub fn after_writes(&self, count: usize, action: impl FnOnce() + Send + 'static) {
         if let Ok(mut plan) = self.shared.plan.lock() {
             let count = plan.writes.len() + count;
-            plan.action = Some((count, Box::new(action)));
+            plan.action = Some((When::Count(count), Box::new(action)));
+        }
+    }
+
+    /// Kills a process once, after a write whose path ends like this was committed and before its answer is passed on.
+    pub fn kill_after_write(&self, end: &str, pid: i32) {
+        if let Ok(mut plan) = self.shared.plan.lock() {
+            let kill = move || process::signal(pid, Signal::KILL);
+            plan.action = Some((When::Path(end.into()), Box::new(kill)));
         }
     }
 
@@ -229,8 +244,12 @@ impl Plan {
     }
 
     fn note(&mut self, what: String) -> Option<Action> {
+        let is_due = |when: &When| match when {
+            When::Count(count) => *count <= self.writes.len() + 1,
+            When::Path(end) => what.ends_with(end),
+        };
+        let due = self.action.take_if(|(when, _)| is_due(when));
         self.writes.push(what);
-        let due = self.action.take_if(|(count, _)| *count <= self.writes.len());
         due.map(|(_, action)| action)
     }
 }

@@ -39,14 +39,12 @@ impl Running {
         Ok(Self { scene, proxy, operator, service })
     }
 
-    /// Has the operator killed after so many more writes, of which the last one is to be this, and changes the values.
-    async fn killed(&mut self, count: usize, last: &str, change: &Value) -> Result<()> {
-        self.proxy.kill_after_writes(count, self.operator.pid());
+    /// Has the operator killed after it wrote this, and changes the values.
+    async fn killed_after(&mut self, child: &str, change: &Value) -> Result<()> {
+        let path = format!("/namespaces/{}/{child}", self.service.namespace);
+        self.proxy.kill_after_write(&path, self.operator.pid());
         self.scene.put(change)?;
-        self.operator.wait_end().await?;
-        let path = self.proxy.writes().pop().context("no write")?;
-        ensure!(path.starts_with("PUT") && path.ends_with(last), "killed after {path}");
-        Ok(())
+        self.operator.wait_end().await.map(drop)
     }
 
     /// The ledger in the end, in which nothing is anything but a change of values.
@@ -71,7 +69,7 @@ impl Running {
 async fn killed_between_the_secret_and_the_deployment_it_restarts_the_pods_once_and_says_why() -> Result<()> {
     let mut running = Running::new("values-killed").await?;
     let before = running.generation().await?;
-    running.killed(1, "/secrets/shop-secrets", &json!({"A": "one", "B": "2"})).await?;
+    running.killed_after("secrets/shop-secrets", &json!({"A": "one", "B": "2"})).await?;
     ensure!(running.generation().await? == before, "killed too late");
     running.operator.restart().await?;
     let ledger = running.ledger(2).await?;
@@ -79,7 +77,7 @@ async fn killed_between_the_secret_and_the_deployment_it_restarts_the_pods_once_
     ensure!(running.generation().await? == before + 1, "more than one change of the Deployment");
 
     // After the Deployment there is nothing left to do but the status.
-    running.killed(2, "/deployments/shop", &json!({"A": "one", "B": "two"})).await?;
+    running.killed_after("deployments/shop", &json!({"A": "one", "B": "two"})).await?;
     running.operator.restart().await?;
     let ledger = running.ledger(3).await?;
     ensure!(ledger.len() == 2 && ledger[1].keys == ["B"], "{ledger:#?}");
@@ -90,7 +88,7 @@ async fn killed_between_the_secret_and_the_deployment_it_restarts_the_pods_once_
 #[tokio::test]
 async fn what_changes_again_while_no_operator_runs_is_one_restart_with_all_names_or_none() -> Result<()> {
     let mut running = Running::new("values-again").await?;
-    running.killed(1, "/secrets/shop-secrets", &json!({"A": "one", "B": "2"})).await?;
+    running.killed_after("secrets/shop-secrets", &json!({"A": "one", "B": "2"})).await?;
     running.scene.put(&json!({"A": "one", "B": "two"}))?;
     running.operator.restart().await?;
     running.scene.until_values(&[("A", "one"), ("B", "two")]).await?;
@@ -99,7 +97,7 @@ async fn what_changes_again_while_no_operator_runs_is_one_restart_with_all_names
 
     // Back to what the pods have.
     let before = running.generation().await?;
-    running.killed(1, "/secrets/shop-secrets", &json!({"A": "1", "B": "2"})).await?;
+    running.killed_after("secrets/shop-secrets", &json!({"A": "1", "B": "2"})).await?;
     running.scene.put(&json!({"A": "one", "B": "two"}))?;
     running.operator.restart().await?;
     running.scene.until_values(&[("A", "one"), ("B", "two")]).await?;
