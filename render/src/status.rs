@@ -11,7 +11,7 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use crate::{Facts, Kind, child_name, hosts, restarts, secrets, workload};
+use crate::{Facts, Kind, hosts, restarts, secrets, workload};
 
 /// What became of one child.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,9 +117,12 @@ fn subsystems(service: &HardenedService, applied: &Applied, facts: &Facts) -> Ve
         })
         .cloned()
     };
-    let of_secret = |name: &str, also: Option<&Problem>| {
-        let named = |o: &&Outcome| o.kind == Kind::Secret && o.name == name;
-        also.or_else(|| applied.outcomes.iter().find(named)?.problem.as_ref()).cloned()
+    // The Secret with the values is one condition's, every other the certificate's: also one that may not be pruned.
+    let values = service.spec.secrets.as_ref().map(|_| secrets::secret_name(service));
+    let of_secrets = |with_values: bool, also: Option<&Problem>| {
+        let concerned =
+            |o: &&Outcome| o.kind == Kind::Secret && (values.as_ref() == Some(&o.name)) == with_values;
+        also.or_else(|| applied.outcomes.iter().filter(concerned).find_map(|o| o.problem.as_ref())).cloned()
     };
     let denied = hosts::denied(service, facts);
     let host_problem = (!denied.is_empty()).then(|| Problem {
@@ -145,13 +148,12 @@ fn subsystems(service: &HardenedService, applied: &Applied, facts: &Facts) -> Ve
     let certificate = of(&[Kind::Certificate], None).filter(|p| applied.tls_warning.as_ref() != Some(p));
     let tls = state(
         ConditionType::TLSReady,
-        certificate
-            .or_else(|| of_secret(&child_name(&service.name_any(), "tls"), applied.tls_problem.as_ref())),
+        certificate.or_else(|| of_secrets(false, applied.tls_problem.as_ref())),
         "the certificate is valid and mounted",
     )
     .warned(applied.tls_warning.as_ref());
     let secrets = service.spec.secrets.as_ref().map(|_| {
-        let problem = of_secret(&secrets::secret_name(service), applied.secrets_problem.as_ref());
+        let problem = of_secrets(true, applied.secrets_problem.as_ref());
         state(ConditionType::SecretsReady, problem, "the values are those of their sources")
             .warned(applied.secrets_warning.as_ref())
     });
