@@ -18,8 +18,9 @@ use testbed::{Look, wait_until};
 
 const RATE: u32 = 100;
 const VARIABLE: &str = "ROTATED";
-/// From the write in Vault until the last pod is ready with the value, at a refresh every five seconds.
-const ROTATION: Duration = Duration::from_secs(30);
+/// From the write in Vault until the last pod is ready with the value, at a refresh every five seconds. The aim is 30 s, and
+/// two cores took 20 s; a machine that does other things beside gets twice the aim.
+const ROTATION: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_at_100_requests_a_second_is_one_rollout_of_three_pods_and_fails_none() -> Result<()> {
