@@ -2,7 +2,7 @@
 
 use crds::{ChildState, HardenedService, Reason};
 use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
-use kube::{ResourceExt, core::DynamicObject};
+use kube::ResourceExt;
 use render::{Applied, Body, Child, Kind, Outcome, Problem, SecretPlan};
 use serde_json::Value;
 
@@ -166,9 +166,7 @@ fn expect_change(pass: &Pass<'_>) {
     for (kind, name) in
         [(Kind::ConfigMap, child("ca")), (Kind::Secret, child("tls"))].into_iter().chain(deployment)
     {
-        pass.ctx.cache.remember(kind, &pass.key.namespace, &name, |note| {
-            note.target.get_or_insert_default();
-        });
+        pass.ctx.cache.expect_change(kind, &pass.key.namespace, &name);
     }
 }
 
@@ -192,15 +190,11 @@ async fn secret(
         }
         Plan::Content(content) => content,
     };
-    let desired = compare::json(&desired(plan, content));
-    let mut outcome = match &certificate.found {
-        TlsSecret::Read(live) => {
-            let live: DynamicObject =
-                serde_json::from_value(compare::json(&**live)).map_err(kube::Error::SerdeError)?;
-            writer.settle(live, &desired).await?
-        }
-        _ => writer.create(&desired).await?,
+    let live = match &certificate.found {
+        TlsSecret::Read(live) => Some(&**live),
+        _ => None,
     };
+    let mut outcome = writer.settle_secret(live, &desired(plan, content)).await?;
     if outcome.state == ChildState::Applied {
         pass.ctx.cache.remember(child.kind, &pass.key.namespace, &child.name, |n| {
             let (version, leaf) = (n.version.clone(), Some(content.leaf.clone()));

@@ -8,7 +8,7 @@ use render::{Change, Kind, Problem};
 use serde_json::Value;
 
 use crate::{
-    compare::Digest,
+    compare::{self, Digest},
     drift,
     events::{Happening, Severity},
     fight::{Decision, Flip, Pair},
@@ -73,9 +73,9 @@ impl Writer<'_> {
     pub fn admission(
         &self,
         live: &DynamicObject,
-        paths: &[String],
+        (before, after): (&Value, &Value),
     ) -> Result<Option<Admission<'_>>, Problem> {
-        let for_values = is_hash_only(paths) && self.awaited(live).is_some();
+        let for_values = self.awaited(live).is_some() && is_hash_only(&compare::paths(before, after));
         let ctx = self.pass.ctx;
         for_values.then(|| ctx.fleet.admit(&ctx.cache, self.pass.key)).transpose()
     }

@@ -1,20 +1,20 @@
 //! Live children by service, fed by watches and by the answers to our own writes. No requests.
 
+mod note;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crds::SERVICE_LABEL;
-use k8s_openapi::jiff::Timestamp;
 use kube::{ResourceExt, core::DynamicObject};
-use render::{Kind, Problem};
+use render::Kind;
+
+pub use note::{Note, ProvidedNote, SecretNote, ValuesNote};
 
 use crate::{
-    adopt::Offer,
-    compare::{self, Digest},
-    drift,
-    pki::Leaf,
+    compare, drift,
     refusal::Refusal,
-    version::{Version, exactly, progress},
+    version::{exactly, progress},
 };
 
 /// A service by namespace and name.
@@ -40,74 +40,6 @@ struct Inner {
     notes: HashMap<Id, Note>,
     /// How far the watch of a kind has come in a namespace.
     watched: HashMap<(Kind, String), u128>,
-}
-
-/// What the operator remembers of a child besides the object itself, so that a quiet pass asks nothing.
-#[derive(Clone, Debug, Default)]
-pub struct Note {
-    /// Digest of the target that was last written or found in place: with the same target, a difference is drift.
-    pub target: Option<Digest>,
-    /// Its uid and resourceVersion then. The cache may be further already, at a change that nobody has looked at.
-    pub version: Version,
-    /// The server answered a dry run of this target (second) with this live object (first): its normal form.
-    pub normal: Option<(Digest, Digest)>,
-    /// What taking over the foreign object in the child's place would change.
-    pub offer: Option<Offer>,
-    /// For TLS Secrets: what was found at which version. No value.
-    pub secret: Option<SecretNote>,
-    /// For the Secret with the values of `spec.secrets`: what was found at which version. No value.
-    pub values: Option<ValuesNote>,
-    /// For Secrets that provide a certificate: what the checks said of which version.
-    pub provided: Option<ProvidedNote>,
-}
-
-/// A TLS Secret whose content was read.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SecretNote {
-    /// Its uid and resourceVersion then.
-    pub version: Version,
-    /// Digest of everything that it was checked against and agrees with.
-    pub expected: Digest,
-    /// The certificate in it; nothing when it is not the operator's own.
-    pub leaf: Option<Leaf>,
-    /// Certificates (PEM) that clients should trust with it.
-    pub ca_bundle: String,
-}
-
-/// A Secret with a provided certificate whose content was read and checked.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ProvidedNote {
-    /// Its uid and resourceVersion then.
-    pub version: Version,
-    /// Digest of everything that it was checked against.
-    pub wanted: Digest,
-    /// When time alone changes what the checks say.
-    pub until: Option<Timestamp>,
-    /// The certificate in it, or what the failed checks say.
-    pub verdict: Result<Leaf, String>,
-}
-
-/// The operator's Secret with the values of `spec.secrets`, whose content was read or written.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ValuesNote {
-    /// Its uid and resourceVersion then.
-    pub version: Version,
-    /// HMAC over the values.
-    pub seal: String,
-    /// HMAC over those whose change restarts the pods.
-    pub restart: Option<String>,
-    /// Their names.
-    pub names: Vec<String>,
-    /// Versions of the sources, as status shows them.
-    pub source_version: String,
-    /// Digest of what was asked for when they were gathered; that of nothing when they are what was there.
-    pub asked: Digest,
-    /// The value of the annotation by which somebody forces a sync, then.
-    pub forced: Option<String>,
-    /// Why newer values are not in it yet.
-    pub waits: Option<Problem>,
-    /// When a Vault is to be read again.
-    pub refresh_at: Option<Timestamp>,
 }
 
 type Id = (Kind, String, String);
@@ -235,6 +167,14 @@ impl Cache {
     pub fn remember(&self, kind: Kind, namespace: &str, name: &str, change: impl FnOnce(&mut Note)) {
         let id = (kind, namespace.to_owned(), name.to_owned());
         change(self.write().notes.entry(id).or_default());
+    }
+
+    /// A difference of this child is a change of ours. After a restart no target is remembered, and what changed meanwhile
+    /// would be taken for drift.
+    pub fn expect_change(&self, kind: Kind, namespace: &str, name: &str) {
+        self.remember(kind, namespace, name, |note| {
+            note.target.get_or_insert_default();
+        });
     }
 
     /// What is known of a namespace; `None` when it was never seen.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crds::{HardenedService, Reason, SERVICE_LABEL};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::{api::core::v1::Secret, jiff::SignedDuration};
 use kube::{Api, ResourceExt, core::DynamicObject};
 use render::{Facts, Kind, Problem};
 
@@ -62,7 +62,26 @@ fn live_replicas(ctx: &Context, service: &HardenedService, key: &Key) -> Option<
 /// A Secret that its owner lets this service use: metadata only.
 pub fn labelled(ctx: &Context, key: &Key, name: &str) -> Option<Arc<DynamicObject>> {
     let secret = ctx.cache.get(Kind::Secret, &key.namespace, name)?;
-    (secret.labels().get(SERVICE_LABEL) == Some(&key.name)).then_some(secret)
+    carries_label(&*secret, key).then_some(secret)
+}
+
+/// Whether it carries the label of this service.
+pub fn carries_label(secret: &impl ResourceExt, key: &Key) -> bool {
+    secret.labels().get(SERVICE_LABEL) == Some(&key.name)
+}
+
+/// How soon the service's own account, which a login to Vault needs, is looked for again.
+pub const ACCOUNT: SignedDuration = SignedDuration::from_secs(1);
+
+/// Why the service cannot log in to Vault as itself yet. Whoever may name a service must not log in as an account of
+/// somebody else that has the same name: the account must be the service's child.
+pub fn no_account(case: &Case<'_>) -> Option<Problem> {
+    let Case { ctx, key, service, .. } = case;
+    let account = ctx.cache.get(Kind::ServiceAccount, &key.namespace, &key.name);
+    (!account.is_some_and(|account| is_ours(&account.metadata, service))).then(|| Problem {
+        reason: Reason::Held,
+        message: format!("the login to Vault waits for ServiceAccount {}", key.name),
+    })
 }
 
 /// The watch shows labelled Secrets only: one without the label looks like one that does not exist.

@@ -22,10 +22,7 @@ pub use pending::{Awaited, Pending, restart_hash};
 use values::Values;
 pub use write::write;
 
-use crate::{backoff, cache::ValuesNote, error::Error, issuer::Case, vault::Failure};
-
-/// How soon the service's own account, which the login needs, is looked for again.
-const ACCOUNT: SignedDuration = SignedDuration::from_secs(1);
+use crate::{backoff, cache::ValuesNote, error::Error, issuer::Case, observe, vault::Failure};
 
 /// What is decided about the values of a service.
 pub struct Decision {
@@ -82,7 +79,7 @@ pub async fn decide(case: &Case<'_>, serial: Option<&str>) -> Result<Option<Deci
         return Ok(Some(kept(note.clone(), note.waits.clone(), note.refresh_at)));
     }
     if let Some(problem) = gather::no_account(case, spec) {
-        return sync.stay(known, problem, after(case.now, ACCOUNT)).await.map(Some);
+        return sync.stay(known, problem, after(case.now, observe::ACCOUNT)).await.map(Some);
     }
     let gathered = match case.ctx.syncs.wait(case.key, sync.asked, case.now) {
         Some(wait) => Err(wait),

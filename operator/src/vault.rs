@@ -44,6 +44,11 @@ const TIDY: Duration = Duration::from_mins(1);
 #[derive(Default)]
 pub struct Vaults(BTreeMap<String, Connection>);
 
+/// Name of the connection that a spec means.
+pub fn connection_name(asked: Option<&str>) -> &str {
+    asked.unwrap_or("default")
+}
+
 /// One Vault, checked and ready to be asked; no Debug.
 pub struct Connection {
     settings: VaultConnection,

@@ -1,6 +1,7 @@
 //! The write path of one child: create, compare, dry run, replace, delete. Foreign objects are never touched.
 
 use crds::{ChildState, LAST_CHANGE_ANNOTATION, MANAGER, Reason, RestartCause};
+use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, PostParams, Preconditions},
@@ -106,6 +107,18 @@ impl Writer<'_> {
         Ok(self.refused(None, live.uid().filter(|_| ours)))
     }
 
+    /// The same for a Secret that was read, or found missing.
+    pub async fn settle_secret(&self, live: Option<&Secret>, desired: &Secret) -> Result<Outcome, Error> {
+        let desired = compare::json(desired);
+        match live {
+            Some(live) => {
+                let live = object(&compare::json(live)).map_err(kube::Error::SerdeError)?;
+                self.settle(live, &desired).await
+            }
+            None => self.create(&desired).await,
+        }
+    }
+
     async fn replace(
         &self,
         live: &DynamicObject,
@@ -116,19 +129,19 @@ impl Writer<'_> {
         let before = compare::json(live);
         let target = compare::target(kind, &before, desired, self.pass.rules);
         let wanted = digest(desired);
-        let live_essence = essence(&before);
-        if essence(&target) == live_essence {
+        let (live_essence, target_essence) = (essence(&before), essence(&target));
+        if target_essence == live_essence {
             return Ok(self.done(live.clone(), Some(wanted)));
         }
         let note = self.pass.ctx.cache.note(kind, namespace, name);
-        let pair = (digest(&live_essence), digest(&essence(&target)));
+        let pair = (digest(&live_essence), digest(&target_essence));
         if note.normal == Some(pair) {
             return Ok(self.done(live.clone(), Some(wanted)));
         }
         if self.pass.ctx.fights.waits(&self.pass.object(self.child), pair, self.pass.now) {
             return Ok(self.outcome(live.uid(), ChildState::Applied, None));
         }
-        let admission = match self.admission(live, &compare::paths(&live_essence, &essence(&target))) {
+        let admission = match self.admission(live, (&live_essence, &target_essence)) {
             Ok(admission) => admission,
             Err(why) => return Ok(self.outcome(live.uid(), ChildState::Held, Some(why))),
         };

@@ -1,7 +1,6 @@
 //! Values out of a Secret that somebody else writes: does the workload get them while the label allows it, at once, and
 //! keep what it has when they are gone?
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -15,7 +14,7 @@ use serde_json::{Value, json};
 use testbed::audit::Audit;
 use testbed::fixture::{OPERATOR, Service, named, rest};
 use testbed::ledger::complete;
-use testbed::vault::values::{SECRET, synced, until_told, values};
+use testbed::vault::values::{SECRET, synced, until_told, until_values};
 use testbed::{Cluster, Look, Namespace, Operator, wait_until};
 
 /// A watch tells of it.
@@ -58,13 +57,7 @@ impl Scene {
     }
 
     async fn until_values(&self, wanted: &[(&str, &str)]) -> Result<()> {
-        let text = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let wanted: BTreeMap<_, _> = wanted.iter().map(text).collect();
-        wait_until(SOON, "the values", async || match self.secrets.get(SECRET).await {
-            Ok(secret) if values(&secret) == wanted => Look::Done(()),
-            other => Look::NotYet(other.map(|secret| values(&secret)).map_err(|error| error.to_string())),
-        })
-        .await
+        until_values(&self.secrets, SOON, wanted).await.map(drop)
     }
 
     async fn until_well(&self) -> Result<()> {

@@ -66,10 +66,8 @@ async fn a_rotation_at_100_requests_a_second_is_one_rollout_of_three_pods_and_fa
 }
 
 fn settings_of(vault: &Vault) -> Result<String> {
-    let connection = json!({
-        "address": vault.address(), "caBundle": std::fs::read_to_string(vault.ca_file())?,
-        "kubernetesAuth": {"role": "{namespace}"}, "kv": {"mounts": ["secret"]},
-    });
+    let mut connection = vault.connection("{namespace}")?;
+    connection["kv"] = json!({"mounts": ["secret"]});
     Ok(json!({"vaultConnections": {"default": connection}}).to_string())
 }
 
@@ -77,11 +75,7 @@ fn settings_of(vault: &Vault) -> Result<String> {
 async fn let_in(vault: &Vault, stage: &Stage) -> Result<()> {
     let namespace = &stage.namespace.name;
     vault.policy("studio", r#"path "secret/data/studio" { capabilities = ["read"] }"#)?;
-    let role = json!({
-        "bound_service_account_names": NAME, "bound_service_account_namespaces": namespace,
-        "audience": "vault", "token_policies": "studio", "token_ttl": "5m",
-    });
-    vault.call("POST", &format!("auth/kubernetes/role/{namespace}"), &role)?;
+    vault.login_role(namespace, namespace, NAME, "studio")?;
     let tokens = PolicyRule {
         api_groups: Some(vec![String::new()]),
         resources: Some(vec!["serviceaccounts/token".into()]),

@@ -54,9 +54,7 @@ pub async fn keep_trust(case: &Case<'_>, mut certificate: Certificate) -> Result
 }
 
 fn expect_change(case: &Case<'_>) {
-    case.ctx.cache.remember(Kind::ConfigMap, &case.key.namespace, &child(case), |note| {
-        note.target.get_or_insert_default();
-    });
+    case.ctx.cache.expect_change(Kind::ConfigMap, &case.key.namespace, &child(case));
 }
 
 /// Whether a ready pod still serves another certificate, and why that cannot be seen.

@@ -4,7 +4,7 @@
 mod words;
 
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
-use kube::{Api, ResourceExt};
+use kube::Api;
 use render::Kind;
 use serde_json::json;
 
@@ -85,8 +85,8 @@ impl Source<'_> {
         let (ctx, key) = (self.case.ctx, self.case.key);
         let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &key.namespace);
         let secret = api.get_opt(self.name).await?;
-        let labelled = |s: &Secret| s.labels().get(crds::SERVICE_LABEL) == Some(&key.name);
-        let Some(secret) = secret.filter(|s| labelled(s) && self.is_issued(&s.metadata)) else {
+        let Some(secret) = secret.filter(|s| observe::carries_label(s, key) && self.is_issued(&s.metadata))
+        else {
             return kept::stay(self.case, self.not_allowed(), None).await;
         };
         let version = exactly(&secret);

@@ -9,7 +9,7 @@ mod words;
 
 use crds::{Reason, VaultPki};
 use k8s_openapi::{api::core::v1::Secret, jiff::SignedDuration};
-use render::{Kind, Problem};
+use render::Problem;
 use secrecy::SecretString;
 use serde_json::json;
 
@@ -27,14 +27,11 @@ use crate::{
     error::Error,
     hold,
     observe::{self, TlsSecret},
-    ownership::is_ours,
     pki::{self, IssueReason, Leaf},
     provided_certificate::{self, Check, Wanted},
-    vault::{Connection, Failure, Order},
+    vault::{self, Connection, Failure, Order},
 };
 
-/// How soon the service's own account, which the login needs, is looked for again.
-const ACCOUNT: SignedDuration = SignedDuration::from_secs(1);
 /// How soon the right to the finalizer is looked for again.
 const UNHELD: SignedDuration = SignedDuration::from_secs(15);
 
@@ -111,10 +108,9 @@ impl Source<'_> {
         expected: Digest,
     ) -> Result<Certificate, Error> {
         let Case { ctx, key, service, now, .. } = self.case;
-        let accounts = ctx.cache.get(Kind::ServiceAccount, &key.namespace, &key.name);
-        if !accounts.is_some_and(|account| is_ours(&account.metadata, service)) {
-            let again = now.checked_add(ACCOUNT).ok();
-            return Ok(kept::keep(self.case, found, self.no_account(), again));
+        if let Some(problem) = observe::no_account(self.case) {
+            let again = now.checked_add(observe::ACCOUNT).ok();
+            return Ok(kept::keep(self.case, found, problem, again));
         }
         // What Vault gives must be taken back some day, whatever happens from here on.
         if !hold::is_held(*service) {
@@ -267,7 +263,7 @@ impl Source<'_> {
 
 /// Name of the connection that the spec means.
 pub fn connection(spec: &VaultPki) -> &str {
-    spec.connection.as_deref().unwrap_or("default")
+    vault::connection_name(spec.connection.as_deref())
 }
 
 /// RSA keys take seconds to make: off the reconcile threads.

@@ -1,17 +1,21 @@
 //! The sources of `spec.secrets` in their order, all of them or none.
 
-use std::collections::BTreeMap;
-
 use crds::{Reason, SecretKey, SecretSource, SecretValuesOf, Secrets, VaultKv};
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, ResourceExt};
-use render::{Kind, Problem};
+use kube::Api;
+use render::Problem;
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 use vault_kv::{KvValue, Place};
 
 use super::values::{Values, shortened};
-use crate::{issuer::Case, observe, ownership::is_ours, refusal::Refusal, vault::Failure};
+use crate::{
+    issuer::Case,
+    observe,
+    ownership::is_ours,
+    refusal::Refusal,
+    vault::{self, Failure},
+};
 
 /// What the sources have.
 pub struct Gathered {
@@ -50,25 +54,18 @@ pub async fn gather(case: &Case<'_>, spec: &Secrets, not_before: Instant) -> Res
     Ok(Gathered { values, version: versions.join(","), read_at })
 }
 
-/// Why nothing can be asked of a Vault yet. Whoever may name a service must not log in as an account of somebody else that
-/// has the same name: the service's own must be its child.
+/// Why nothing can be asked of a Vault yet, where a service's own account logs in.
 pub fn no_account(case: &Case<'_>, spec: &Secrets) -> Option<Problem> {
-    let Case { ctx, key, service, .. } = case;
     let connections = spec.sources.iter().filter_map(|source| source.vault.as_ref()).map(connection);
-    let mut named = connections.filter_map(|name| ctx.vaults.get(name));
-    if !named.any(|connection| connection.account(key) == key.name) {
-        return None;
-    }
-    let account = ctx.cache.get(Kind::ServiceAccount, &key.namespace, &key.name);
-    (!account.is_some_and(|account| is_ours(&account.metadata, service))).then(|| Problem {
-        reason: Reason::Held,
-        message: format!("the login to Vault waits for ServiceAccount {}", key.name),
-    })
+    let mut named = connections.filter_map(|name| case.ctx.vaults.get(name));
+    named
+        .any(|connection| connection.account(case.key) == case.key.name)
+        .then(|| observe::no_account(case))?
 }
 
 /// Name of the connection that a source means.
 fn connection(source: &VaultKv) -> &str {
-    source.connection.as_deref().unwrap_or("default")
+    vault::connection_name(source.connection.as_deref())
 }
 
 async fn of_vault(
@@ -105,12 +102,7 @@ async fn of_vault(
                 let problem = format!("{shown}: the value of {} is {what}; write it as text", shortened(key));
                 return Err(invalid(problem));
             }
-            None => {
-                return Err(invalid(format!(
-                    "{shown} has no key {}; write it there, or correct keys",
-                    shortened(key)
-                )));
-            }
+            None => return Err(no_key(&shown, key)),
         };
         values.set(name.to_owned(), text.expose_secret().as_bytes().to_vec());
     }
@@ -130,18 +122,15 @@ async fn of_secret(case: &Case<'_>, source: &SecretValuesOf, values: &mut Values
         None => Failure::Pass(error.into()),
     })?;
     // The label may have gone meanwhile.
-    let allowed = |secret: &Secret| secret.labels().get(crds::SERVICE_LABEL) == Some(&case.key.name);
-    let data = secret.filter(allowed).ok_or_else(not_allowed)?.data.unwrap_or_default();
+    let secret = secret.filter(|secret| observe::carries_label(secret, case.key)).ok_or_else(not_allowed)?;
+    let data = secret.data.unwrap_or_default();
     if data.is_empty() {
         let message =
             format!("Secret {name} is empty; what the workload has stays until it has values again");
         return Err(told(Reason::SourceDeleted, message));
     }
-    let data: BTreeMap<_, _> = data.into_iter().collect();
     for (key, as_name) in wanted(&source.keys, data.keys()) {
-        let value = data.get(key).ok_or_else(|| {
-            invalid(format!("Secret {name} has no key {}; write it there, or correct keys", shortened(key)))
-        })?;
+        let value = data.get(key).ok_or_else(|| no_key(&format!("Secret {name}"), key))?;
         values.set(as_name.to_owned(), value.0.clone());
     }
     Ok(())
@@ -155,6 +144,10 @@ fn wanted<'a>(
     let own = chosen.is_empty().then_some(all).into_iter().flatten().map(|key| (&**key, &**key));
     let chosen = chosen.iter().map(|chosen| (&*chosen.key, chosen.name.as_deref().unwrap_or(&chosen.key)));
     chosen.chain(own)
+}
+
+fn no_key(source: &str, key: &str) -> Failure {
+    invalid(format!("{source} has no key {}; write it there, or correct keys", shortened(key)))
 }
 
 fn invalid(message: String) -> Failure {

@@ -54,8 +54,12 @@ impl Values {
     /// Names of which the two have different values, or only one has any.
     pub fn differing(&self, other: &Self) -> Vec<String> {
         let names: BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();
-        let value = |values: &Self, name: &String| values.0.get(name).map(|v| v.expose_secret().to_vec());
-        names.into_iter().filter(|name| value(self, name) != value(other, name)).cloned().collect()
+        let differs = |name: &&String| {
+            let [mine, other] =
+                [self, other].map(|values| values.0.get(*name).map(ExposeSecret::expose_secret));
+            mine != other
+        };
+        names.into_iter().filter(differs).cloned().collect()
     }
 
     /// Adds what is composed of the others. An error tells what is wrong with which template.

@@ -1,3 +1,5 @@
+//! Which values a workload can have, how they are composed, and what differs.
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -2,14 +2,13 @@
 
 use crds::{ChildState, LAST_CHANGE_ANNOTATION, SEAL_ANNOTATION, SecretsStatus};
 use k8s_openapi::api::core::v1::Secret;
-use kube::core::DynamicObject;
 use render::{Applied, Child, Kind, Outcome, SecretPlan, whole_seconds};
 
 use super::{Content, Decision, Plan};
 use crate::{
     apply::Pass,
     cache::ValuesNote,
-    compare, drift,
+    drift,
     error::Error,
     events::{Happening, Severity},
     ownership::is_ours,
@@ -67,19 +66,9 @@ async fn put(
 ) -> Result<Outcome, Error> {
     if content.changed.is_some() {
         // After a restart no target is remembered, and values that changed meanwhile would be taken for drift.
-        pass.ctx.cache.remember(Kind::Secret, &pass.key.namespace, &writer.child.name, |note| {
-            note.target.get_or_insert_default();
-        });
+        pass.ctx.cache.expect_change(Kind::Secret, &pass.key.namespace, &writer.child.name);
     }
-    let desired = compare::json(&desired(plan, content));
-    match &content.live {
-        Some(live) => {
-            let live: DynamicObject =
-                serde_json::from_value(compare::json(live)).map_err(kube::Error::SerdeError)?;
-            writer.settle(live, &desired).await
-        }
-        None => writer.create(&desired).await,
-    }
+    writer.settle_secret(content.live.as_ref(), &desired(plan, content)).await
 }
 
 fn desired(plan: &SecretPlan, content: &Content) -> Secret {

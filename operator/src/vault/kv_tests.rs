@@ -124,8 +124,8 @@ async fn a_new_token_that_may_not_read_is_not_replaced_by_another() {
     assert_eq!((fake.count(LOGIN), fake.count(MOUNT)), (1, 1));
 }
 
-#[tokio::test]
-async fn a_mount_that_got_the_other_version_is_looked_at_again_before_anything_is_told() {
+/// A mount whose version can be changed, and what is answered to everything that is not of it.
+async fn remounted(other: (u16, &'static str)) -> (Fake, Arc<Sync<u8>>) {
     let version = Arc::new(Sync::new(2));
     let now = version.clone();
     let fake = Fake::start(move |asked| {
@@ -135,10 +135,15 @@ async fn a_mount_that_got_the_other_version_is_looked_at_again_before_anything_i
             (MOUNT, _) => mount(version),
             (TWO, 2) => good(asked),
             (ONE, 1) => (200, r#"{"data": {"key": "of one"}}"#.into()),
-            _ => (404, r#"{"errors": []}"#.into()),
+            _ => (other.0, other.1.into()),
         }
-    })
-    .await;
+    });
+    (fake.await, version)
+}
+
+#[tokio::test]
+async fn a_mount_that_got_the_other_version_is_looked_at_again_before_anything_is_told() {
+    let (fake, version) = remounted((404, r#"{"errors": []}"#)).await;
     let (client, shop, place) = (api_server(None), service("shop"), place());
     let read = |place: Place| {
         let (fake, client, shop) = (&fake, &client, &shop);
@@ -161,19 +166,7 @@ async fn a_mount_that_got_the_other_version_is_looked_at_again_before_anything_i
 
 #[tokio::test]
 async fn a_mount_whose_policy_is_for_the_other_version_only_is_looked_at_again() {
-    let version = Arc::new(Sync::new(2));
-    let now = version.clone();
-    let fake = Fake::start(move |asked| {
-        let version = *now.lock().unwrap();
-        match (&*asked.path, version) {
-            (LOGIN, _) => log_in(),
-            (MOUNT, _) => mount(version),
-            (TWO, 2) => good(asked),
-            (ONE, 1) => (200, r#"{"data": {"key": "of one"}}"#.into()),
-            _ => (403, "{}".into()),
-        }
-    })
-    .await;
+    let (fake, version) = remounted((403, "{}")).await;
     let (client, shop, place) = (api_server(None), service("shop"), place());
     let read = || fake.connection.read(&client, &shop, &place, Instant::now());
     assert!(read().await.is_ok());

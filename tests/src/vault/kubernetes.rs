@@ -1,7 +1,7 @@
 //! The login with tokens of a cluster's ServiceAccounts. Who may log in, and for what, is for the test to say.
 
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Vault;
 use crate::cluster::Cluster;
@@ -19,5 +19,22 @@ impl Vault {
             "disable_local_ca_jwt": true,
         });
         self.call("POST", "auth/kubernetes/config", &config).map(drop)
+    }
+
+    /// Lets this account of a namespace log in to a role, for what a policy allows.
+    pub fn login_role(&self, role: &str, namespace: &str, account: &str, policy: &str) -> Result<()> {
+        let login = json!({
+            "bound_service_account_names": account, "bound_service_account_namespaces": namespace,
+            "audience": "vault", "token_policies": policy, "token_ttl": "5m", "token_type": "service",
+        });
+        self.call("POST", &format!("auth/kubernetes/role/{role}"), &login).map(drop)
+    }
+
+    /// How the operator's settings name it, for services that log in to this role.
+    pub fn connection(&self, role: &str) -> Result<Value> {
+        Ok(json!({
+            "address": self.address(), "caBundle": std::fs::read_to_string(self.ca_file())?,
+            "kubernetesAuth": { "role": role },
+        }))
     }
 }

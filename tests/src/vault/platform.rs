@@ -38,10 +38,7 @@ impl Platform {
         cluster.install().await?;
         let namespace = cluster.namespace(prefix).await?;
         let reviewers = cluster.foreign_namespace("reviewer").await?;
-        let mut connection = json!({
-            "address": vault.address(), "caBundle": std::fs::read_to_string(vault.ca_file())?,
-            "kubernetesAuth": {"role": "hardened-{namespace}-{name}"},
-        });
+        let mut connection = vault.connection("hardened-{namespace}-{name}")?;
         for (field, value) in engines.as_object().into_iter().flatten() {
             connection[field] = value.clone();
         }
@@ -61,16 +58,12 @@ impl Platform {
 
     /// Lets the account of a service log in for this policy, to a role of its own.
     pub fn let_log_in(&self, namespace: &str, service: &str, policy: &str) -> Result<()> {
-        let login = json!({
-            "bound_service_account_names": service, "bound_service_account_namespaces": namespace,
-            "audience": "vault", "token_policies": policy, "token_ttl": "5m", "token_type": "service",
-        });
-        self.vault.call("POST", &login_role(namespace, service), &login).map(drop)
+        self.vault.login_role(&login_role(namespace, service), namespace, service, policy)
     }
 
     /// Where Vault keeps the role of that login.
     pub fn login_role(&self, service: &str) -> String {
-        login_role(&self.namespace.name, service)
+        format!("auth/kubernetes/role/{}", login_role(&self.namespace.name, service))
     }
 
     /// How the operator is started.
@@ -149,7 +142,7 @@ impl Drop for Platform {
 }
 
 fn login_role(namespace: &str, service: &str) -> String {
-    format!("auth/kubernetes/role/hardened-{namespace}-{service}")
+    format!("hardened-{namespace}-{service}")
 }
 
 /// The platform's settings, as the operator reads them.

@@ -115,12 +115,7 @@ impl Scene {
 
     /// Waits until it holds exactly these values.
     pub async fn until_values(&self, wanted: &[(&str, &str)]) -> Result<Secret> {
-        let wanted = wanted.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        wait_until(LIMIT, "the values", async || match self.secret().await {
-            Ok(secret) if values(&secret) == wanted => Look::Done(secret),
-            other => Look::NotYet(other.map(|secret| values(&secret)).map_err(|error| format!("{error:#}"))),
-        })
-        .await
+        until_values(&self.secrets(), LIMIT, wanted).await
     }
 
     /// How often the account of `shop` or another has logged in, or tried to.
@@ -149,6 +144,16 @@ impl Scene {
 pub fn values(secret: &Secret) -> BTreeMap<String, String> {
     let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
     secret.data.iter().flatten().map(|(name, value)| (name.clone(), text(&value.0))).collect()
+}
+
+/// Waits until the operator's Secret of `shop` holds exactly these values.
+pub async fn until_values(secrets: &Api<Secret>, limit: Duration, wanted: &[(&str, &str)]) -> Result<Secret> {
+    let wanted = wanted.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    wait_until(limit, "the values", async || match secrets.get(SECRET).await {
+        Ok(secret) if values(&secret) == wanted => Look::Done(secret),
+        other => Look::NotYet(other.map(|secret| values(&secret)).map_err(|error| error.to_string())),
+    })
+    .await
 }
 
 /// Status, reason and message of `SecretsReady`; empty without one.

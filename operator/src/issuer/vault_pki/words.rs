@@ -28,13 +28,6 @@ impl Source<'_> {
         }
     }
 
-    pub fn no_account(&self) -> Problem {
-        Problem {
-            reason: Reason::Held,
-            message: format!("the login to Vault waits for ServiceAccount {}", self.case.key.name),
-        }
-    }
-
     pub fn foreign(&self) -> Problem {
         Problem {
             reason: Reason::NameConflict,
