@@ -86,6 +86,12 @@ pub enum Reason {
     OutsideChangeWindow,
     /// New values wait for their restart, because as many other services as the platform allows restart for theirs.
     RestartWaits,
+    /// A Job could not log in to Postgres with a new value; the message says why. Mend the value or the database: the Job tries
+    /// again. What the workload has stays until then.
+    RotationHeld,
+    /// The restart for new values failed its deadline, and the values before are in place again. Write others to the source,
+    /// or have the same tried again with the annotation `hardened.dev/force-sync`.
+    RotationReverted,
     /// Another child must be there first; see the other conditions.
     Held,
     /// The operator's CA is gone; a platform admin restores it. Certificates in use are kept.
@@ -144,6 +150,8 @@ impl Reason {
             Self::RolloutFailed => "RolloutFailed",
             Self::OutsideChangeWindow => "OutsideChangeWindow",
             Self::RestartWaits => "RestartWaits",
+            Self::RotationHeld => "RotationHeld",
+            Self::RotationReverted => "RotationReverted",
             Self::Held => "Held",
             Self::CaLost => "CaLost",
             Self::CertificateInvalid => "CertificateInvalid",
@@ -178,6 +186,8 @@ impl Reason {
                 | Self::SecretNotAllowed
                 | Self::Refused
                 | Self::QuotaExceeded
+                | Self::RotationHeld
+                | Self::RotationReverted
                 | Self::CaLost
                 | Self::CertificateInvalid
                 | Self::VaultConnectionUnknown

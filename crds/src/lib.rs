@@ -39,8 +39,8 @@ pub use scheduling::{
     TaintEffect, Toleration, TolerationOperator, TopologySpreadConstraint, WhenUnsatisfiable,
 };
 pub use secrets::{
-    ChangeWindow, Delivery, SecretKey, SecretSource, SecretTemplate, SecretValuesOf, Secrets, SecretsRestart,
-    VaultKv, Weekday,
+    ChangeWindow, Delivery, PostgresLogin, SecretKey, SecretSource, SecretTemplate, SecretValuesOf, Secrets,
+    SecretsRestart, VaultKv, Weekday,
 };
 pub use service::{Environment, HardenedService, HardenedServiceSpec};
 pub use status::{
@@ -81,6 +81,13 @@ pub const KEY_IDS: &str = "hardened-operator-keys";
 /// Annotation of the copy of a provided certificate, and of a `ca.crt` that holds an issuer before: `v1:KEYID:HMAC` over the
 /// values, by which the operator knows its own.
 pub const SEAL_ANNOTATION: &str = "hardened.dev/seal";
+
+/// Annotation of the operator's Secret with values: those that the pods could not start with, by their seal, which are not
+/// tried again.
+pub const REJECTED_ANNOTATION: &str = "hardened.dev/rejected";
+
+/// Label of the pods of a service's Jobs, with its name. They are no part of the service: its own label they must not carry.
+pub const JOB_LABEL: &str = "hardened.dev/job-of";
 
 /// Annotation of a service: a new value of it has every source of `spec.secrets` read at once.
 pub const FORCE_SYNC_ANNOTATION: &str = "hardened.dev/force-sync";

@@ -57,11 +57,30 @@ pub struct Secrets {
     #[schemars(length(max = 64), inner(length(max = 128)))]
     #[x_kube(validation = crate::rules::each_matches("spec.secrets.withoutRestart", KEY, KEY_ADVICE))]
     pub without_restart: Vec<String>,
+    /// Values that are addresses of Postgres. Before a changed one reaches the pods, a Job logs in with it; while that fails,
+    /// what the workload has stays.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub postgres_logins: Vec<PostgresLogin>,
     /// When restarts for new values may begin. Outside, the pods and the operator's Secret keep the values before. Left out:
     /// at any time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 7))]
     pub change_windows: Vec<ChangeWindow>,
+}
+
+/// One address of Postgres among the values.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
+pub struct PostgresLogin {
+    /// Name of the value with the address: `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full`.
+    #[schemars(length(max = 128))]
+    #[x_kube(validation = crate::rules::matches("spec.secrets.postgresLogins.url", KEY, KEY_ADVICE))]
+    pub url: String,
+    /// Name of the value with the password, where the address has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    #[x_kube(validation = crate::rules::matches("spec.secrets.postgresLogins.password", KEY, KEY_ADVICE))]
+    pub password: Option<String>,
 }
 
 /// A time of each day, or of some days of the week, in UTC.

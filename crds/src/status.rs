@@ -155,6 +155,8 @@ pub enum RestartCause {
     CertificateRenewed,
     /// Values of `spec.secrets` changed.
     SecretsChanged,
+    /// A restart for new values failed its deadline: those before are back.
+    SecretsReverted,
 }
 
 impl RestartCause {
@@ -167,6 +169,7 @@ impl RestartCause {
             Self::Adopted => "Adopted",
             Self::CertificateRenewed => "CertificateRenewed",
             Self::SecretsChanged => "SecretsChanged",
+            Self::SecretsReverted => "SecretsReverted",
         }
     }
 }

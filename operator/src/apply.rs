@@ -67,6 +67,7 @@ pub async fn apply(
     }
     let mut hold = blind(pass, Kind::Secret).or_else(|| observed.not_allowed.clone());
     let wanted: Vec<(Kind, String)> = children.iter().map(|c| (c.kind, c.name.clone())).collect();
+    let tls = render::child_name(&pass.key.name, "tls");
     let is_new = pass.ctx.cache.get(Kind::Deployment, &pass.key.namespace, &pass.key.name).is_none();
     let mut newcomer = is_new.then(|| pass.ctx.burst.join());
     for child in children {
@@ -86,13 +87,9 @@ pub async fn apply(
             {
                 Writer { pass, child: &child }.failed(None, problem.clone())
             }
-            Body::Secret(plan) => match values {
-                Some(values) if child.name == render::secrets::secret_name(pass.service) => {
-                    secrets::write(pass, &child, plan, values, &mut applied).await?
-                }
-                _ => secret(pass, &child, plan, certificate).await?,
-            },
-            Body::Object(desired) if child.kind == Kind::Deployment => match &hold {
+            Body::Secret(plan) if child.name == tls => secret(pass, &child, plan, certificate).await?,
+            Body::Secret(plan) => secrets::write(pass, &child, plan, values.as_ref(), &mut applied).await?,
+            Body::Object(desired) if matches!(child.kind, Kind::Deployment | Kind::Job) => match &hold {
                 Some(why) => held(pass, &child, desired, why).await?,
                 None => object(pass, &child, desired).await?,
             },

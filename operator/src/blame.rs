@@ -31,8 +31,12 @@ impl Writer<'_> {
         let service = self.pass.service;
         let hash_only = is_hash_only(paths);
         // Also after a crash between the values and the pods' restart, when nothing else is remembered of it.
-        if hash_only && self.awaited(live).is_some() {
-            return RestartCause::SecretsChanged;
+        if let Some(awaited) = self.awaited(live).filter(|_| hash_only) {
+            return if awaited.reverted {
+                RestartCause::SecretsReverted
+            } else {
+                RestartCause::SecretsChanged
+            };
         }
         let seen = service.status.as_ref().and_then(|s| s.observed_generation);
         match last.map_or(seen == service.metadata.generation, |last| last == wanted) {
@@ -55,7 +59,9 @@ impl Writer<'_> {
             return None;
         }
         let parse = |object: &DynamicObject| object.clone().try_parse::<Deployment>().ok();
-        let names = self.awaited(live).filter(|_| cause == RestartCause::SecretsChanged);
+        let names = self
+            .awaited(live)
+            .filter(|_| matches!(cause, RestartCause::SecretsChanged | RestartCause::SecretsReverted));
         let names = names.map(|awaited| awaited.names.clone());
         let changed = || paths.iter().filter(|path| path.starts_with("spec.template.")).cloned().collect();
         let keys = names.unwrap_or_else(changed);
@@ -75,7 +81,9 @@ impl Writer<'_> {
         live: &DynamicObject,
         (before, after): (&Value, &Value),
     ) -> Result<Option<Admission<'_>>, Problem> {
-        let for_values = self.awaited(live).is_some() && is_hash_only(&compare::paths(before, after));
+        // Pods that do not start are not left waiting for those of others.
+        let is_new = self.awaited(live).is_some_and(|awaited| !awaited.reverted);
+        let for_values = is_new && is_hash_only(&compare::paths(before, after));
         let ctx = self.pass.ctx;
         for_values.then(|| ctx.fleet.admit(&ctx.cache, self.pass.key)).transpose()
     }

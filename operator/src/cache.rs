@@ -229,7 +229,7 @@ impl Inner {
         if let Some((known, key)) = self.objects.get_mut(&id)
             && compare::only_status_differs(kind, known, &object)
         {
-            let is_read = matches!(kind, Kind::Deployment | Kind::Certificate);
+            let is_read = matches!(kind, Kind::Deployment | Kind::Job | Kind::Certificate);
             // What was found right is right still. Otherwise a pass has yet to look, or lost a race to this change.
             let right = self.notes.get_mut(&id).filter(|note| note.version == exactly(&**known));
             let concerns = is_read || right.is_none();

@@ -15,6 +15,9 @@ pub struct Rules<'a> {
     pub tolerated_annotations: &'a [String],
 }
 
+const JOB_LABELS: [&str; 4] =
+    ["batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name", "controller-uid", "job-name"];
+
 /// A SHA-256 digest.
 pub type Digest = [u8; 32];
 
@@ -29,6 +32,7 @@ pub fn target(kind: Kind, live: &Value, desired: &Value, rules: Rules<'_>) -> Va
     match kind {
         Kind::Deployment => carry_deployment(&mut target, live, rules),
         Kind::Service => carry_service(&mut target, live),
+        Kind::Job => carry_job(&mut target, live),
         _ => {}
     }
     target
@@ -43,7 +47,8 @@ fn metadata(kind: Kind, live: &Value, desired: &Value, rules: Rules<'_>) -> Valu
     let strict = matches!(kind, Kind::Service | Kind::ServiceAccount | Kind::Certificate);
     let tolerated = |key: &str| !strict || rules.tolerated_annotations.iter().any(|t| t == key);
     // The operator's own: one that is not wanted any more would outlive what it is about.
-    let keep = |key: &str| key != crds::SEAL_ANNOTATION && tolerated(key);
+    let keep =
+        |key: &str| ![crds::SEAL_ANNOTATION, crds::REJECTED_ANNOTATION].contains(&key) && tolerated(key);
     let annotations = union(&live["annotations"], &desired["annotations"], keep);
     if annotations.as_object().is_some_and(Map::is_empty) {
         merged.remove("annotations");
@@ -87,6 +92,17 @@ fn carry_service(target: &mut Value, live: &Value) {
     for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
         if let Some(value) = live["spec"].get(field) {
             target["spec"][field] = value.clone();
+        }
+    }
+}
+
+/// What the Job controller finds its pods by. Without it a PUT is refused, because the template cannot change.
+fn carry_job(target: &mut Value, live: &Value) {
+    target["spec"]["selector"] = live["spec"]["selector"].clone();
+    let labels = live.pointer("/spec/template/metadata/labels").and_then(Value::as_object);
+    for (key, value) in labels.into_iter().flatten() {
+        if JOB_LABELS.contains(&&**key) {
+            target["spec"]["template"]["metadata"]["labels"][key] = value.clone();
         }
     }
 }

@@ -128,7 +128,7 @@ fn context(term: &Term<'_>, keys: Arc<ArcSwap<Keys>>, events: Events, services: 
         arrivals: crate::arrivals::Arrivals::default(),
         cache: Cache::default(),
         services,
-        watches: Arc::new(Watches::new(&term.args.namespaces)),
+        watches: Arc::new(Watches::new(&term.args.namespaces, term.settings.kinds())),
         certificates: watch::Wanted::default(),
         crd: crate::crd::Installed::default(),
         unwritten: std::sync::Mutex::default(),

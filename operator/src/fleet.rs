@@ -74,12 +74,28 @@ impl Drop for Admission<'_> {
     }
 }
 
-/// Whether new values are on their way to the pods of this Deployment. One that has given up is on its way no more.
+/// How the restart of a Deployment's pods for new values stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is done, or the pods' last change was for something else.
+    Settled,
+    /// New values are on their way to the pods.
+    UnderWay,
+    /// Its deadline is over; the message is the Deployment's.
+    GivenUp(String),
+}
+
+/// One that has given up is on its way no more.
 fn is_restarting(live: &DynamicObject) -> bool {
+    standing(live) == Standing::UnderWay
+}
+
+/// As the Deployment's status tells.
+pub fn standing(live: &DynamicObject) -> Standing {
     let change = live.annotations().get(LAST_CHANGE_ANNOTATION);
     let cause = change.and_then(|change| serde_json::from_str::<Value>(change).ok()?.get("cause").cloned());
     if cause.and_then(|cause| serde_json::from_value(cause).ok()) != Some(RestartCause::SecretsChanged) {
-        return false;
+        return Standing::Settled;
     }
     let number = |path: &str| live.data.pointer(path).and_then(Value::as_i64);
     let wanted = number("/spec/replicas").unwrap_or(1);
@@ -88,14 +104,17 @@ fn is_restarting(live: &DynamicObject) -> bool {
     let done = count("updatedReplicas") >= wanted
         && count("availableReplicas") >= wanted
         && count("replicas") <= count("updatedReplicas");
-    !(seen && (done || has_given_up(&live.data)))
+    match seen.then(|| given_up(&live.data)).flatten() {
+        _ if seen && done => Standing::Settled,
+        Some(message) => Standing::GivenUp(message.to_owned()),
+        None => Standing::UnderWay,
+    }
 }
 
-fn has_given_up(deployment: &Value) -> bool {
-    let conditions = deployment.pointer("/status/conditions").and_then(Value::as_array);
-    conditions.into_iter().flatten().any(|condition| {
-        condition["type"] == "Progressing" && condition["reason"] == "ProgressDeadlineExceeded"
-    })
+fn given_up(deployment: &Value) -> Option<&str> {
+    let conditions = deployment.pointer("/status/conditions")?.as_array()?;
+    let exceeded = |c: &&Value| c["type"] == "Progressing" && c["reason"] == "ProgressDeadlineExceeded";
+    Some(conditions.iter().find(exceeded)?["message"].as_str().unwrap_or_default())
 }
 
 #[cfg(test)]

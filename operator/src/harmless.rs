@@ -30,6 +30,7 @@ fn is_harmless(kind: Kind, path: &str) -> bool {
         | Kind::ConfigMap
         | Kind::Secret
         | Kind::Service
+        | Kind::Job
         | Kind::Certificate => false,
     }
 }

@@ -34,6 +34,7 @@ mod mint;
 mod observe;
 mod ownership;
 mod pki;
+mod postgres;
 mod provided_certificate;
 mod reconcile;
 mod refusal;
@@ -65,8 +66,9 @@ use render::Settings;
 
 pub use check::check;
 pub use finalizers::remove as remove_finalizers;
+pub use postgres::login as postgres_login;
 pub use run::run;
-pub use settings::{Check, Cli, Command, RemoveFinalizers, Run};
+pub use settings::{Check, Cli, Command, PostgresLogin, RemoveFinalizers, Run};
 
 /// What every pass uses.
 pub struct Context {

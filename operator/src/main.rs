@@ -30,6 +30,7 @@ async fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Run(args) => operator::run(args).await,
         Command::RemoveFinalizers(args) => operator::remove_finalizers(args).await,
+        Command::PostgresLogin(args) => operator::postgres_login(args).await,
         Command::Check(args) => operator::check(args).await,
     }
 }

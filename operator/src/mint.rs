@@ -49,6 +49,8 @@ pub async fn mint(
         ca_bundle: longer.map_or(&certificate.ca_bundle, |longer| &longer.bundle).clone(),
         ca_bundle_seal: longer.map(|longer| longer.seal.clone()),
         restart_hash: secrets::restart_hash(keys, serial, restart),
+        login: values.as_ref().and_then(|values| Some(values.login.as_ref()?.0.clone())),
+        keeps_values_before: values.as_ref().is_some_and(secrets::Decision::keeps_before),
         ..observed.facts.clone()
     };
     Ok(Minted { facts, certificate, values, awaited })

@@ -5,20 +5,25 @@
 //! and a Secret that somebody else changed is known for it.
 
 mod gather;
+mod login;
 mod pending;
+mod revert;
 mod sync;
 mod values;
+mod wait;
 mod window;
 mod write;
 
-use crds::Reason;
+use crds::{Reason, Secrets};
 use k8s_openapi::{
     api::core::v1::Secret,
     jiff::{SignedDuration, Timestamp},
 };
 use render::Problem;
 
+pub use login::Login;
 pub use pending::{Awaited, Pending, restart_hash};
+use revert::{Before, Rejected};
 use values::Values;
 pub use write::write;
 
@@ -36,6 +41,10 @@ pub struct Decision {
     pub problem: Option<Problem>,
     /// What somebody should know although it is true.
     pub warning: Option<Problem>,
+    /// What becomes of the values before.
+    pub before: Before,
+    /// A login with new values that a Job tries: what its names end in, and the values where they were read just now.
+    pub login: Option<(String, Option<Values>)>,
 }
 
 /// What apply does with the operator's Secret.
@@ -58,6 +67,8 @@ pub struct Content {
     pub changed: Option<Vec<String>>,
     /// What the restart that follows will be said to be for; nothing when nothing changed.
     pub pending: Option<Pending>,
+    /// The values that it had, when the pods did not start with them.
+    pub rejected: Option<Rejected>,
     /// What is remembered when it is written.
     pub note: ValuesNote,
 }
@@ -74,12 +85,24 @@ pub async fn decide(case: &Case<'_>, serial: Option<&str>) -> Result<Option<Deci
         return Ok(Some(left(refusal.problem(), None)));
     }
     let sync = sync::Sync::new(case, spec, serial);
+    if let Some(reverted) = sync.revert().await? {
+        return Ok(Some(reverted));
+    }
+    let mut decision = of_sources(case, spec, &sync).await?;
+    if !matches!(decision.plan, Plan::Write(_)) {
+        decision.before = sync.kept_before();
+    }
+    Ok(Some(decision))
+}
+
+/// What the sources say.
+async fn of_sources(case: &Case<'_>, spec: &Secrets, sync: &sync::Sync<'_>) -> Result<Decision, Error> {
     let known = sync.known();
     if let Some(note) = known.as_ref().filter(|note| sync.is_current(note)) {
-        return Ok(Some(kept(note.clone(), note.waits.clone(), note.refresh_at)));
+        return Ok(kept(note.clone(), note.waits.clone(), note.refresh_at));
     }
     if let Some(problem) = gather::no_account(case, spec) {
-        return sync.stay(known, problem, after(case.now, observe::ACCOUNT)).await.map(Some);
+        return sync.stay(known, problem, after(case.now, observe::ACCOUNT)).await;
     }
     let gathered = match case.ctx.syncs.wait(case.key, sync.asked, case.now) {
         Some(wait) => Err(wait),
@@ -97,12 +120,17 @@ pub async fn decide(case: &Case<'_>, serial: Option<&str>) -> Result<Option<Deci
         },
     };
     match gathered {
-        Ok(gathered) => sync.settle(gathered, known).await.map(Some),
-        Err(wait) => sync.stay(known, wait.problem, wait.until).await.map(Some),
+        Ok(gathered) => sync.settle(gathered, known).await,
+        Err(wait) => sync.stay(known, wait.problem, wait.until).await,
     }
 }
 
 impl Decision {
+    /// Whether the values before have a Secret.
+    pub fn keeps_before(&self) -> bool {
+        !matches!(self.before, Before::Gone)
+    }
+
     /// The change that the next restart brings to the pods, if there is one.
     pub fn awaited(&self, case: &Case<'_>, serial: Option<&str>) -> Option<Awaited> {
         let pending = match &self.plan {
@@ -121,12 +149,28 @@ fn after(now: Timestamp, wait: SignedDuration) -> Timestamp {
 /// As it is, until a time.
 fn kept(note: ValuesNote, problem: Option<Problem>, again: Option<Timestamp>) -> Decision {
     // A Vault that does not answer for a while is no reason to take a service that works for a broken one.
-    let harmless = [Reason::VaultUnreachable, Reason::OutsideChangeWindow];
+    let harmless = [Reason::VaultUnreachable, Reason::OutsideChangeWindow, Reason::Progressing];
     let is_harmless = problem.as_ref().is_some_and(|problem| harmless.contains(&problem.reason));
     let (warning, problem) = if is_harmless { (problem, None) } else { (None, problem) };
-    Decision { restart: note.restart.clone(), plan: Plan::Keep(Box::new(note)), again, problem, warning }
+    Decision {
+        restart: note.restart.clone(),
+        login: note.login.as_ref().map(|login| (login.values.clone(), None)),
+        plan: Plan::Keep(Box::new(note)),
+        again,
+        problem,
+        warning,
+        before: Before::Gone,
+    }
 }
 
 fn left(problem: Problem, again: Option<Timestamp>) -> Decision {
-    Decision { plan: Plan::Leave, restart: None, again, problem: Some(problem), warning: None }
+    Decision {
+        plan: Plan::Leave,
+        restart: None,
+        again,
+        problem: Some(problem),
+        warning: None,
+        before: Before::Gone,
+        login: None,
+    }
 }

@@ -20,6 +20,8 @@ pub enum Command {
     Run(Run),
     /// Take this operator's finalizers off every HardenedService, so that none stays undeletable without it.
     RemoveFinalizers(RemoveFinalizers),
+    /// Log in to Postgres with the addresses in files, and say what came of it: a Job tries new values that way.
+    PostgresLogin(PostgresLogin),
     /// Ask an HTTP address until it answers 200; the image has no shell for that.
     Check(Check),
 }
@@ -33,6 +35,20 @@ pub struct RemoveFinalizers {
     /// Kubeconfig file. Left out: the pod's own service account, or $KUBECONFIG.
     #[arg(long, env = "HARDENED_KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
+}
+
+/// What `postgres-login` tries.
+#[derive(Args)]
+pub struct PostgresLogin {
+    /// File with an address `postgres://...`; behind a colon that with the password, where the address has none.
+    #[arg(required = true, value_name = "FILE[:FILE]")]
+    pub files: Vec<String>,
+    /// Seconds after which the last answer counts.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub seconds: u64,
+    /// Where the result is written: JSON with the value's name, the outcome, and Postgres' SQLSTATE.
+    #[arg(long, value_name = "FILE", default_value = "/dev/termination-log")]
+    pub result: PathBuf,
 }
 
 /// What `check` asks.

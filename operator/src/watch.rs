@@ -105,7 +105,7 @@ pub fn start(
     for place in states::places(namespaces) {
         tasks.spawn(services(feed(SERVICES, &place), writer.clone()));
         tasks.spawn(namespaces::namespaces(feed(NAMESPACES, &place)));
-        for kind in Kind::BUILT_IN.into_iter().filter(|k| *k != Kind::Secret) {
+        for kind in ctx.settings.kinds().filter(|k| *k != Kind::Secret) {
             let feed = feed(kind.as_str(), &place);
             tasks.spawn(async move { children(&feed, kind).await });
         }

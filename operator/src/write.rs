@@ -173,7 +173,8 @@ impl Writer<'_> {
         Ok(outcome)
     }
 
-    /// `immutable: true` planted on our Secret or ConfigMap, or another Secret type: make the object anew. Elsewhere a
+    /// `immutable: true` planted on our Secret or ConfigMap, another Secret type, or a Job of an earlier operator's image: make
+    /// the object anew. Elsewhere a
     /// new object would be a new workload or a new address, which only the user may decide.
     async fn immutable(
         &self,
@@ -182,7 +183,7 @@ impl Writer<'_> {
         status: &Status,
         adopting: bool,
     ) -> Result<Outcome, Error> {
-        if adopting || !matches!(self.child.kind, Kind::Secret | Kind::ConfigMap) {
+        if adopting || !matches!(self.child.kind, Kind::Secret | Kind::ConfigMap | Kind::Job) {
             let immutable = status.message.contains("field is immutable");
             let reason = if immutable { Reason::ImmutableField } else { Reason::Refused };
             let message = self.unchangeable(&status.message);

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     autoscaling::v2::HorizontalPodAutoscaler,
+    batch::v1::Job,
     core::v1::{ConfigMap, Secret, Service, ServiceAccount},
     networking::v1::NetworkPolicy,
     policy::v1::PodDisruptionBudget,
@@ -34,6 +35,8 @@ pub struct Children {
     pub certificate: Option<Certificate>,
     /// Certificate and key; the values are the operator's.
     pub tls_secret: SecretPlan,
+    /// The values before, while a restart for new ones is under way.
+    pub secrets_before: Option<SecretPlan>,
     /// Values for the workload, only with `spec.secrets`; the values are the operator's.
     pub secrets: Option<SecretPlan>,
     /// The pods' address.
@@ -44,6 +47,12 @@ pub struct Children {
     pub horizontal_pod_autoscaler: Option<HorizontalPodAutoscaler>,
     /// The pods.
     pub deployment: Deployment,
+    /// The same for the pods of Jobs, while there is one.
+    pub jobs_policy: Option<NetworkPolicy>,
+    /// New values with which a Job logs in to Postgres.
+    pub login_secret: Option<SecretPlan>,
+    /// That Job, only while new values are tried.
+    pub login: Option<Job>,
 }
 
 /// A Secret without its values: these meet the plan only in the operator's write.
@@ -76,6 +85,8 @@ pub enum Kind {
     PodDisruptionBudget,
     /// autoscaling/v2
     HorizontalPodAutoscaler,
+    /// batch/v1, only where the platform lets Jobs run
+    Job,
     /// cert-manager.io/v1, which not every API server has
     Certificate,
 }
@@ -104,6 +115,7 @@ impl Kind {
             Self::Service => ApiResource::erase::<Service>(&()),
             Self::PodDisruptionBudget => ApiResource::erase::<PodDisruptionBudget>(&()),
             Self::HorizontalPodAutoscaler => ApiResource::erase::<HorizontalPodAutoscaler>(&()),
+            Self::Job => ApiResource::erase::<Job>(&()),
             Self::Certificate => ApiResource::from_gvk_with_plural(
                 &GroupVersionKind::gvk("cert-manager.io", "v1", "Certificate"),
                 "certificates",
@@ -122,6 +134,7 @@ impl Kind {
             Self::Service => "Service",
             Self::PodDisruptionBudget => "PodDisruptionBudget",
             Self::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
+            Self::Job => "Job",
             Self::Certificate => "Certificate",
         }
     }
@@ -164,11 +177,15 @@ impl Children {
             policy,
             certificate,
             tls_secret,
+            secrets_before,
             secrets,
             service,
             pod_disruption_budget,
             horizontal_pod_autoscaler,
             deployment,
+            jobs_policy,
+            login_secret,
+            login,
         } = self;
         [
             Some(object(Kind::ServiceAccount, &service_account)),
@@ -177,9 +194,13 @@ impl Children {
             Some(object(Kind::ConfigMap, &policy)),
             certificate.map(|o| child(Kind::Certificate, &o.metadata, &o)),
             Some(secret(tls_secret)),
+            secrets_before.map(secret),
             secrets.map(secret),
             Some(object(Kind::Service, &service)),
             Some(object(Kind::Deployment, &deployment)),
+            jobs_policy.map(|o| object(Kind::NetworkPolicy, &o)),
+            login_secret.map(secret),
+            login.map(|o| object(Kind::Job, &o)),
             pod_disruption_budget.map(|o| object(Kind::PodDisruptionBudget, &o)),
             horizontal_pod_autoscaler.map(|o| object(Kind::HorizontalPodAutoscaler, &o)),
         ]

@@ -33,7 +33,8 @@ pub fn container(service: &HardenedService, mounts: Vec<VolumeMount>) -> Contain
     }
 }
 
-const fn pull_policy(policy: ImagePullPolicy) -> &'static str {
+/// As a pod has it.
+pub const fn pull_policy(policy: ImagePullPolicy) -> &'static str {
     match policy {
         ImagePullPolicy::Always => "Always",
         ImagePullPolicy::IfNotPresent => "IfNotPresent",

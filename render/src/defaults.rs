@@ -1,6 +1,7 @@
 //! Every value that counts where the spec says nothing. It belongs to the apiVersion and never changes within it.
 
 use crds::{Environment, HardenedService, ImagePullPolicy, PathMatchType};
+use k8s_openapi::api::core::v1::LocalObjectReference;
 
 /// Container port for HTTPS.
 pub const HTTP_PORT: i32 = 8443;
@@ -12,6 +13,8 @@ pub const REQUESTS: [&str; 3] = ["100m", "128Mi", "64Mi"];
 pub const LIMITS: [&str; 3] = ["1", "256Mi", "256Mi"];
 /// Size of `/tmp` and of an `emptyDir` without a size.
 pub const SCRATCH_SIZE: &str = "64Mi";
+/// Seconds without progress after which a rollout counts as failed.
+pub const PROGRESS_SECONDS: i32 = 600;
 /// Seconds from SIGTERM to SIGKILL.
 pub const GRACE_SECONDS: i64 = 45;
 /// Seconds before SIGTERM in which the endpoint leaves every proxy; below the smallest grace period (10).
@@ -54,4 +57,10 @@ pub fn image_pull_policy(image: &str) -> ImagePullPolicy {
 pub fn ports(service: &HardenedService) -> (i32, i32) {
     let ports = service.spec.workload.ports.as_ref();
     (ports.and_then(|p| p.http).unwrap_or(HTTP_PORT), ports.and_then(|p| p.metrics).unwrap_or(METRICS_PORT))
+}
+
+/// Where pull secrets are, as a pod names them.
+pub fn pull_secrets(service: &HardenedService) -> Vec<LocalObjectReference> {
+    let named = service.spec.workload.image_pull_secrets.iter();
+    named.map(|reference| LocalObjectReference { name: reference.name.clone() }).collect()
 }

@@ -4,7 +4,7 @@ use crds::{HardenedService, RESTART_ANNOTATION};
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
-        core::v1::{LocalObjectReference, PodSpec, PodTemplateSpec},
+        core::v1::{PodSpec, PodTemplateSpec},
     },
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
 };
@@ -32,7 +32,9 @@ pub fn deployment(service: &HardenedService, facts: &Facts) -> Deployment {
                     max_unavailable: Some(IntOrString::Int(0)),
                 }),
             }),
-            progress_deadline_seconds: Some(600),
+            progress_deadline_seconds: Some(
+                service.spec.workload.progress_deadline_seconds.unwrap_or(defaults::PROGRESS_SECONDS),
+            ),
             revision_history_limit: Some(10),
             template: PodTemplateSpec {
                 metadata: Some(template_metadata(service, facts)),
@@ -74,7 +76,7 @@ fn pod(service: &HardenedService) -> PodSpec {
         node_selector: some(workload.node_selector.clone()),
         tolerations: some(workload.tolerations.iter().map(scheduling::toleration).collect()),
         priority_class_name: workload.priority_class_name.clone(),
-        image_pull_secrets: some(pull_secrets(service)),
+        image_pull_secrets: some(defaults::pull_secrets(service)),
         termination_grace_period_seconds: Some(
             workload.termination_grace_period_seconds.unwrap_or(defaults::GRACE_SECONDS),
         ),
@@ -83,14 +85,4 @@ fn pod(service: &HardenedService) -> PodSpec {
         scheduler_name: Some("default-scheduler".into()),
         ..PodSpec::default()
     }
-}
-
-fn pull_secrets(service: &HardenedService) -> Vec<LocalObjectReference> {
-    service
-        .spec
-        .workload
-        .image_pull_secrets
-        .iter()
-        .map(|reference| LocalObjectReference { name: reference.name.clone() })
-        .collect()
 }

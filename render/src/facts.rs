@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, num::NonZeroUsize};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CertManagerSettings, VaultConnection};
+use crate::{CertManagerSettings, Kind, VaultConnection};
 
 /// Facts that the operator observed or minted. They hold no secret: keys and values stay in the operator.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +19,10 @@ pub struct Facts {
     pub ca_bundle_seal: Option<String>,
     /// Value of the pod template's annotation `hardened.dev/restart-hash`.
     pub restart_hash: String,
+    /// New values of `spec.secrets` with which a Job logs in to Postgres first: what their names end in.
+    pub login: Option<String>,
+    /// Whether the values before are kept, in case the pods do not start with the new ones.
+    pub keeps_values_before: bool,
     /// Pods that the live Deployment asks for, when there is one.
     pub live_replicas: Option<i32>,
 }
@@ -45,6 +49,23 @@ pub struct Settings {
     pub cert_manager: CertManagerSettings,
     /// Restarts because of new values.
     pub restarts: Restarts,
+    /// Jobs of services.
+    pub jobs: Jobs,
+}
+
+/// Jobs that work for a service, such as a login to Postgres with new values.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Jobs {
+    /// The operator's own image, from which they run. Without it there are none.
+    pub image: Option<String>,
+}
+
+impl Settings {
+    /// The kinds of children that are always watched.
+    pub fn kinds(&self) -> impl Iterator<Item = Kind> + use<> {
+        Kind::BUILT_IN.into_iter().chain(self.jobs.image.is_some().then_some(Kind::Job))
+    }
 }
 
 /// How many services restart at the same time because values of `spec.secrets` changed.
@@ -90,6 +111,7 @@ impl Default for Settings {
             vault_connections: BTreeMap::new(),
             cert_manager: CertManagerSettings::default(),
             restarts: Restarts::default(),
+            jobs: Jobs::default(),
         }
     }
 }

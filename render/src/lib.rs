@@ -12,6 +12,7 @@ mod facts;
 mod horizontal_pod_autoscaler;
 pub mod hosts;
 mod identity;
+pub mod login;
 mod meta;
 mod network_policy;
 mod pod_disruption_budget;
@@ -37,7 +38,7 @@ pub use cert_manager::{AllowedIssuer, CertManagerSettings};
 pub use certificate::{Certificate, issued_name, life};
 pub use children::{Body, Child, Children, Kind, SecretPlan};
 pub use container::variables;
-pub use facts::{Facts, Peer, Restarts, Settings};
+pub use facts::{Facts, Jobs, Peer, Restarts, Settings};
 pub use meta::child_name;
 pub use references::{PROVIDED_CERTIFICATE, SOURCE, provided_certificate, referenced_secrets};
 pub use replicas::replicas_are_fixed;
@@ -59,9 +60,13 @@ pub fn desired(service: &HardenedService, facts: &Facts) -> Children {
         policy: policy::policy(service, facts),
         certificate: certificate::certificate(service, facts),
         tls_secret: tls_secret::tls_secret(service),
+        secrets_before: secrets::before(service, facts),
         secrets: secrets::secret(service),
         deployment: deployment::deployment(service, facts),
         service: service::service(service),
+        jobs_policy: network_policy::of_jobs(service, facts),
+        login_secret: login::secret(service, facts),
+        login: login::job(service, facts),
         pod_disruption_budget: pod_disruption_budget::pod_disruption_budget(service, facts),
         horizontal_pod_autoscaler: horizontal_pod_autoscaler::horizontal_pod_autoscaler(service),
     }

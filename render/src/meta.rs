@@ -19,6 +19,7 @@ pub enum Component {
     Tls,
     Policy,
     Secrets,
+    Job,
 }
 
 impl Component {
@@ -29,6 +30,7 @@ impl Component {
             Self::Tls => "tls",
             Self::Policy => "policy",
             Self::Secrets => "secrets",
+            Self::Job => "job",
         }
     }
 }

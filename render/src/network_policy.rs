@@ -12,6 +12,8 @@ use k8s_openapi::{
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
 
+use kube::ResourceExt;
+
 use crate::{
     Facts, Peer, Settings, cidr, defaults,
     meta::{self, Component},
@@ -26,17 +28,35 @@ pub fn network_policy(service: &HardenedService, facts: &Facts) -> NetworkPolicy
         from_monitoring(service, settings),
         from_prober(service, settings),
     ];
-    let network = service.spec.network.iter();
-    let egress = [to_dns(settings)].into_iter().chain(network.flat_map(|n| &n.egress_to).map(to_destination));
     NetworkPolicy {
         metadata: meta::named_as_service(service, Component::Network),
         spec: Some(NetworkPolicySpec {
             pod_selector: Some(meta::selector(service)),
             policy_types: Some(vec!["Ingress".into(), "Egress".into()]),
             ingress: some(ingress.into_iter().flatten().collect()),
-            egress: some(egress.flatten().collect()),
+            egress: egress_rules(service, settings),
         }),
     }
+}
+
+/// The service's Jobs reach what its pods may, and nobody reaches them.
+pub fn of_jobs(service: &HardenedService, facts: &Facts) -> Option<NetworkPolicy> {
+    facts.login.as_ref()?;
+    let labels = BTreeMap::from([(crds::JOB_LABEL.to_owned(), service.name_any())]);
+    Some(NetworkPolicy {
+        metadata: meta::named_with(service, "jobs", Component::Network),
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(LabelSelector { match_labels: Some(labels), ..LabelSelector::default() }),
+            policy_types: Some(vec!["Ingress".into(), "Egress".into()]),
+            ingress: None,
+            egress: egress_rules(service, &facts.settings),
+        }),
+    })
+}
+
+fn egress_rules(service: &HardenedService, settings: &Settings) -> Option<Vec<NetworkPolicyEgressRule>> {
+    let named = service.spec.network.iter().flat_map(|n| &n.egress_to).map(to_destination);
+    some([to_dns(settings)].into_iter().chain(named).flatten().collect())
 }
 
 /// The callers that the spec names reach the API.

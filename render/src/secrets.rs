@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, SecretEnvSource, Volume,
 use kube::ResourceExt;
 
 use crate::{
-    SecretPlan, container,
+    Facts, SecretPlan, container,
     meta::{self, Component},
     volumes,
 };
@@ -27,6 +27,20 @@ pub fn secret(service: &HardenedService) -> Option<SecretPlan> {
         metadata: meta::named_with(service, "secrets", Component::Secrets),
         type_: "Opaque",
         keys: declared(service.spec.secrets.as_ref()?),
+    })
+}
+
+/// Name of the Secret with the values before.
+pub fn before_name(service: &HardenedService) -> String {
+    meta::child_name(&service.name_any(), "secrets-before")
+}
+
+/// The Secret with the values before, while a restart for new ones is under way.
+pub fn before(service: &HardenedService, facts: &Facts) -> Option<SecretPlan> {
+    (facts.keeps_values_before && service.spec.secrets.is_some()).then(|| SecretPlan {
+        metadata: meta::named_with(service, "secrets-before", Component::Secrets),
+        type_: "Opaque",
+        keys: Vec::new(),
     })
 }
 

@@ -11,7 +11,7 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use crate::{Facts, Kind, hosts, restarts, secrets, workload};
+use crate::{Facts, Kind, hosts, meta, restarts, workload};
 
 /// What became of one child.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,12 +117,9 @@ fn subsystems(service: &HardenedService, applied: &Applied, facts: &Facts) -> Ve
         })
         .cloned()
     };
-    // The Secret with the values is one condition's, every other the certificate's: also one that may not be pruned.
-    let values = service.spec.secrets.as_ref().map(|_| secrets::secret_name(service));
     let of_secrets = |with_values: bool, also: Option<&Problem>| {
-        let concerned =
-            |o: &&Outcome| o.kind == Kind::Secret && (values.as_ref() == Some(&o.name)) == with_values;
-        also.or_else(|| applied.outcomes.iter().filter(concerned).find_map(|o| o.problem.as_ref())).cloned()
+        let mut outcomes = applied.outcomes.iter().filter(|o| is_of_values(o, service) == Some(with_values));
+        also.or_else(|| outcomes.find_map(|o| o.problem.as_ref())).cloned()
     };
     let denied = hosts::denied(service, facts);
     let host_problem = (!denied.is_empty()).then(|| Problem {
@@ -173,6 +170,19 @@ fn subsystems(service: &HardenedService, applied: &Applied, facts: &Facts) -> Ve
         )),
     ];
     all.into_iter().flatten().collect()
+}
+
+/// Whether `SecretsReady` tells of a child, or `TLSReady`; nothing for children of other kinds. Without values every Secret
+/// is the latter's, also one that may not be pruned.
+fn is_of_values(outcome: &Outcome, service: &HardenedService) -> Option<bool> {
+    match outcome.kind {
+        Kind::Job => Some(true),
+        Kind::Secret => {
+            let certificate = meta::child_name(&service.name_any(), "tls");
+            Some(service.spec.secrets.is_some() && outcome.name != certificate)
+        }
+        _ => None,
+    }
 }
 
 impl State {

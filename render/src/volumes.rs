@@ -48,7 +48,7 @@ fn policy(service: &HardenedService) -> (Volume, VolumeMount) {
 }
 
 /// The prefix keeps the user's names apart from ours.
-fn users(volume: &UserVolume) -> (Volume, VolumeMount) {
+pub fn users(volume: &UserVolume) -> (Volume, VolumeMount) {
     let name = format!("user-{}", volume.name);
     let claim = volume.persistent_volume_claim.as_ref();
     let read_only =

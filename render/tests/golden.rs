@@ -9,8 +9,10 @@ use std::{
 };
 
 use crds::HardenedService;
-use render::{Body, Child, Facts, Peer, Settings, desired};
+use render::{Body, Child, Facts, Jobs, Peer, Settings, desired};
 use serde_json::{Value, json};
+
+const JOBS: &str = "registry.local/hardened-operator@sha256:4f5d";
 
 #[test]
 fn every_example_gives_the_children_on_file() {
@@ -20,7 +22,7 @@ fn every_example_gives_the_children_on_file() {
     }
     let mut expected = BTreeSet::new();
     for (example, service) in examples() {
-        for (i, child) in desired(&service, &facts()).into_objects().into_iter().enumerate() {
+        for (i, child) in desired(&service, &facts(&service)).into_objects().into_iter().enumerate() {
             let file = format!("{:02}-{}-{}.yaml", i + 1, child.kind.as_str().to_lowercase(), child.name);
             let path = golden.join(&example).join(file);
             let (shown, value) = (path.display().to_string(), value(child));
@@ -65,17 +67,24 @@ fn read(path: &Path) -> HardenedService {
     service
 }
 
-fn facts() -> Facts {
+/// Of a service whose values just changed.
+fn facts(service: &HardenedService) -> Facts {
     let edge = Peer {
         namespace_labels: BTreeMap::from([("kubernetes.io/metadata.name".into(), "traefik".into())]),
         pod_labels: BTreeMap::from([("app.kubernetes.io/name".into(), "traefik".into())]),
     };
     Facts {
-        settings: Settings { edge: vec![edge], ..Settings::default() },
+        settings: Settings {
+            edge: vec![edge],
+            jobs: Jobs { image: Some(JOBS.into()) },
+            ..Settings::default()
+        },
         allowed_hosts: vec!["*.example.com".into()],
         ca_bundle: "-----BEGIN CERTIFICATE-----\nof the operator's CA\n-----END CERTIFICATE-----\n".into(),
         ca_bundle_seal: None,
         restart_hash: "v1:key:hmac".into(),
+        login: (!render::login::logins(service).is_empty()).then(|| "0123456789".into()),
+        keeps_values_before: !render::login::logins(service).is_empty(),
         live_replicas: None,
     }
 }

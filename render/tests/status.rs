@@ -170,18 +170,20 @@ fn a_warning_is_told_by_a_condition_that_stays_true_and_a_problem_goes_before_it
 }
 
 #[test]
-fn trouble_with_the_values_is_one_condition_s_and_with_any_other_secret_the_certificate_s() {
+fn trouble_with_the_certificate_s_secret_is_its_own_condition_s_and_with_any_other_that_of_the_values() {
     let mut with_values = service(&[]);
     with_values.spec.secrets =
         serde_json::from_value(json!({"sources": [{"secret": {"name": "orders-db"}}]})).unwrap();
-    for (service, name, [tls, values]) in [
-        (&with_values, "studio-secrets", ["True", "False"]),
-        (&with_values, "planted", ["False", "True"]),
-        (&service(&[]), "studio-secrets", ["False", ""]),
+    for (service, kind, name, [tls, values]) in [
+        (&with_values, Kind::Secret, "studio-secrets", ["True", "False"]),
+        (&with_values, Kind::Secret, "studio-tls", ["False", "True"]),
+        (&with_values, Kind::Secret, "planted", ["True", "False"]),
+        (&with_values, Kind::Job, "studio-login-1", ["True", "False"]),
+        (&service(&[]), Kind::Secret, "studio-secrets", ["False", ""]),
     ] {
         let mut applied = applied(rolled_out());
         let problem = Problem { reason: Reason::PermissionDenied, message: "may not".into() };
-        let (kind, state) = (Kind::Secret, ChildState::Failed);
+        let state = ChildState::Failed;
         applied.outcomes.push(Outcome { kind, name: name.into(), uid: None, state, problem: Some(problem) });
         let status = status(service, &applied, &Facts::default(), now());
         let of = |type_: &str| status.conditions.iter().find(|c| c.type_ == type_).map_or("", |c| &c.status);

@@ -65,6 +65,11 @@ pub async fn attack(
 pub async fn plant(service: &Service, kind: Kind, like: &str, name: &str) -> Result<()> {
     let mut planted = essence(&service.child(kind, like).await?.context("no such child")?);
     remove(&mut planted, "/spec", &["clusterIP", "clusterIPs"]);
+    if kind == Kind::Job {
+        // The server makes them of the Job's own uid.
+        remove(&mut planted, "/spec", &["selector"]);
+        remove(&mut planted, "/spec/template/metadata", &["labels"]);
+    }
     remove(&mut planted, "/metadata", &["uid", "creationTimestamp", "annotations"]);
     planted["metadata"]["name"] = name.into();
     service.children_api(kind).create(&PostParams::default(), &serde_json::from_value(planted)?).await?;

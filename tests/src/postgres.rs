@@ -1,8 +1,9 @@
 //! A real Postgres of one test's own, from Debian's package. It holds what the test puts there and nothing else.
 
+use std::fs;
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
@@ -10,12 +11,12 @@ use rustix::process::Signal;
 
 use crate::daemon::{self, Daemon};
 use crate::etcd::free_port;
+use crate::https::Https;
 
 const BIN: &str = "/usr/lib/postgresql/15/bin";
 /// Its data is thrown away, so it waits for no disk; small, because several tests run one each. `log_statement` is off
 /// because a statement may carry a secret.
 const SETTINGS: &str = "\
-listen_addresses = '127.0.0.1'
 fsync = off
 synchronous_commit = off
 full_page_writes = off
@@ -35,9 +36,25 @@ pub struct Postgres {
     password: String,
 }
 
+/// How it is made.
+#[derive(Debug, Default)]
+pub struct Options<'a> {
+    /// It speaks TLS too, with a certificate of an authority of its own for these names and for its addresses.
+    pub tls: Option<&'a [&'a str]>,
+    /// Another address that it listens on besides loopback, for clients of any address.
+    pub also_on: Option<&'a str>,
+    /// More lines of its `postgresql.conf`.
+    pub settings: &'a str,
+}
+
 impl Postgres {
     /// Makes the data and starts the server on a free loopback port; it has answered a query when this returns.
     pub fn start() -> Result<Self> {
+        Self::start_with(&Options::default())
+    }
+
+    /// The same, with options.
+    pub fn start_with(options: &Options<'_>) -> Result<Self> {
         let bin = Path::new(BIN);
         ensure!(bin.join("initdb").exists(), "{BIN}/initdb is missing: run tests/install-debian.sh");
         // Postgres refuses to run as root. SIGINT is its fast end: no waiting for clients.
@@ -49,8 +66,17 @@ impl Postgres {
         initdb.args(["--no-sync", "--auth=scram-sha-256", "--username=postgres", "--encoding=UTF8"]);
         initdb.args(["--locale=C", "--pgdata=data", "--pwfile"]).arg(secret);
         succeed(&mut initdb)?;
-        daemon.write("data/postgresql.conf", SETTINGS)?;
+        daemon.write("data/postgresql.conf", &settings(&daemon, options)?)?;
+        if options.also_on.is_some() {
+            let rules = fs::read_to_string(daemon.folder().join("data/pg_hba.conf"))?;
+            daemon.write("data/pg_hba.conf", &format!("{rules}\nhost all all 0.0.0.0/0 scram-sha-256\n"))?;
+        }
         Self::of_data(daemon, port, password)
+    }
+
+    /// The certificate of its authority, as PEM.
+    pub fn ca_file(&self) -> PathBuf {
+        self.daemon.folder().join("ca.crt")
     }
 
     /// Starts a standby that follows this server; it has the same roles and passwords.
@@ -122,6 +148,22 @@ impl Postgres {
     fn url_of(&self, database: &str) -> String {
         format!("postgres://postgres:{}@127.0.0.1:{}/{database}", self.password, self.port)
     }
+}
+
+fn settings(daemon: &Daemon, options: &Options<'_>) -> Result<String> {
+    let more = options.also_on.map(|address| format!(",{address}")).unwrap_or_default();
+    let mut all = format!("{SETTINGS}listen_addresses = '127.0.0.1{more}'\n{}", options.settings);
+    if let Some(names) = options.tls {
+        let names: Vec<_> = names.iter().copied().chain(options.also_on).collect();
+        let (_, [certificate, key]) = Https::create(daemon, &names)?;
+        let lines = format!(
+            "\nssl = on\nssl_cert_file = '{}'\nssl_key_file = '{}'\n",
+            certificate.display(),
+            key.display()
+        );
+        all.push_str(&lines);
+    }
+    Ok(all)
 }
 
 fn succeed(command: &mut Command) -> Result<()> {

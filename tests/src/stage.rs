@@ -1,7 +1,7 @@
 //! A service that is ready on a node of its own, with the real image, and how clients reach it. It looks and changes
 //! nothing. Needs root, and no other node on this host.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub struct Stage {
     pub namespace: Namespace,
     /// The cluster.
     pub cluster: Cluster,
-    _testbed: PrivateTestbed,
+    testbed: PrivateTestbed,
 }
 
 impl Stage {
@@ -48,8 +48,6 @@ impl Stage {
         if !node::is_free() {
             return Ok(None);
         }
-        let program = checkout().join("dist/api-server");
-        ensure!(program.exists(), "{} is missing: run hack/images.sh", program.display());
         parts::all()?;
         let testbed = PrivateTestbed::new()?;
         testbed.run(&["up"])?;
@@ -58,9 +56,9 @@ impl Stage {
         let operator = Operator::start_with(&cluster, options).await?;
         let namespace = cluster.namespace("rollout").await?;
         let mut wanted = example(NAME)?;
-        wanted.spec.workload.image = image::load(&testbed.state, "api-server:1", &program)?;
+        wanted.spec.workload.image = image_of(&testbed, "api-server:1", "api-server")?;
         let service = Service::create(&cluster, &namespace.name, &wanted).await?;
-        let stage = Self { operator, service, namespace, cluster, _testbed: testbed };
+        let stage = Self { operator, service, namespace, cluster, testbed };
         stage.ready().await?;
         let target = stage.target().await?;
         // kube-proxy learns of the first endpoints a moment after everybody else.
@@ -97,6 +95,30 @@ impl Stage {
         .map(drop)
     }
 
+    /// Has the node know an image of this program; gives its reference by digest.
+    pub fn image(&self, reference: &str, program: &str) -> Result<String> {
+        image_of(&self.testbed, reference, program)
+    }
+
+    /// Waits until the service is ready with so many pods that all have this variable in their environment.
+    pub async fn until_everywhere(&self, name: &str, value: &str, replicas: usize) -> Result<()> {
+        self.until_in_pods(name, value, replicas).await?;
+        self.ready().await
+    }
+
+    /// The same, whether it is ready or not.
+    pub async fn until_in_pods(&self, name: &str, value: &str, replicas: usize) -> Result<()> {
+        wait_until(READY, &format!("{name}={value:?} in every pod"), async || {
+            let pods = self.pods().await.unwrap_or_default();
+            let all = environments(&self.namespace.name).unwrap_or_default();
+            let has =
+                |pod: &String| all.get(pod).is_some_and(|all| all.get(name).is_some_and(|v| v == value));
+            Look::when((pods.clone(), all.len()), |_| pods.len() == replicas && pods.iter().all(has))
+        })
+        .await
+        .map(drop)
+    }
+
     /// Names of its pods.
     pub async fn pods(&self) -> Result<BTreeSet<String>> {
         let pods = Api::<Pod>::namespaced(self.cluster.client.clone(), &self.namespace.name);
@@ -111,6 +133,32 @@ impl Stage {
         let served: Result<Vec<_>> = (0..LOOKS).map(|_| served_certificate(target)).collect();
         Ok(served?.iter().all(|served| *served == wanted))
     }
+}
+
+fn image_of(testbed: &PrivateTestbed, reference: &str, program: &str) -> Result<String> {
+    let program = checkout().join("dist").join(program);
+    ensure!(program.exists(), "{} is missing: run hack/images.sh", program.display());
+    image::load(&testbed.state, reference, &program)
+}
+
+/// The variables of each pod of a namespace, as its process was given them.
+fn environments(namespace: &str) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir("/proc")? {
+        // Processes come and go.
+        let Ok(environment) = std::fs::read(entry?.path().join("environ")) else { continue };
+        let all: BTreeMap<String, String> = environment
+            .split(|byte| *byte == 0)
+            .filter_map(|variable| std::str::from_utf8(variable).ok()?.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        if all.get("POD_NAMESPACE").is_some_and(|found| found == namespace)
+            && let Some(pod) = all.get("POD_NAME").cloned()
+        {
+            found.insert(pod, all);
+        }
+    }
+    Ok(found)
 }
 
 fn is_ready(service: &HardenedService) -> bool {

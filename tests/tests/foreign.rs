@@ -227,7 +227,7 @@ fn body(kind: Kind) -> Value {
                 "spec": {"containers": [{"name": "app", "image": "registry.local/foreign:1"}]},
             },
         }}),
-        // Not in every cluster: tests/tests/cert_manager_faults.rs.
-        Kind::Certificate => Value::Null,
+        // Not in every cluster, and not of every service: cert_manager_faults.rs, least_privilege.rs.
+        Kind::Certificate | Kind::Job => Value::Null,
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
-use kube::api::{DeleteParams, Patch, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
 use render::Kind;
 use serde_json::{Value, json};
 use testbed::audit::{Request, Requests};
@@ -92,8 +92,10 @@ fn words(request: &Request) -> String {
 
 /// From the first start to the last service's end.
 async fn live(cluster: &Cluster, audit: &Audit, home: &Namespace, namespace: &Namespace) -> Result<()> {
-    let args = [home::at(home), ["--ca-overlap", "0"].map(str::to_owned).to_vec()].concat();
-    let options = Options { args, ..Options::default() };
+    let settings = tempfile::NamedTempFile::new()?;
+    std::fs::write(settings.path(), json!({"jobs": {"image": "example.com/operator:1"}}).to_string())?;
+    let more = ["--ca-overlap", "0", "--settings", &settings.path().display().to_string()].map(str::to_owned);
+    let options = Options { args: [home::at(home), more.to_vec()].concat(), ..Options::default() };
     let mut operator = Operator::start_with(cluster, options).await?;
     let service = rich(cluster, namespace).await?;
     let wanted = wanted(&service.get().await?);
@@ -106,6 +108,7 @@ async fn live(cluster: &Cluster, audit: &Audit, home: &Namespace, namespace: &Na
         plant(&service, *kind, name).await?;
     }
     seal(&service).await?;
+    log_in(&service, cluster).await?;
     service
         .patch(&json!({"spec": {"workload": {"autoscaling": null, "replicas": 1, "disruption": null}}}))
         .await?;
@@ -133,10 +136,16 @@ async fn rich(cluster: &Cluster, namespace: &Namespace) -> Result<Service> {
     service.spec.rate_limits = example("rate-limits-redis")?.spec.rate_limits;
     let kinds: Vec<_> = wanted(&service).into_iter().map(|(kind, _)| kind).collect();
     ensure!(Kind::BUILT_IN.iter().all(|kind| kinds.contains(kind)), "no child of some kind: {kinds:?}");
+    service.spec.secrets = serde_json::from_value(json!({
+        "sources": [{"secret": {"name": "database"}}], "postgresLogins": [{"url": "url"}],
+    }))?;
     let labels = json!({crds::SERVICE_LABEL: service.metadata.name});
-    let redis = json!({"metadata": {"name": "redis", "labels": labels}, "stringData": {"url": "redis://x"}});
     let secrets = Api::<Secret>::namespaced(cluster.client.clone(), &namespace.name);
-    secrets.create(&PostParams::default(), &serde_json::from_value(redis)?).await?;
+    for name in ["redis", "database"] {
+        let secret =
+            json!({"metadata": {"name": name, "labels": labels}, "stringData": {"url": "redis://x"}});
+        secrets.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
+    }
     let service = Service::create(cluster, &namespace.name, &service).await?;
     service.made().await?;
     Ok(service)
@@ -181,6 +190,30 @@ async fn seal(service: &Service) -> Result<()> {
     change(service, Kind::Secret, &name, json!({"immutable": true})).await?;
     undone(service, Kind::Secret, &name, |live| live["immutable"].is_null()).await?;
     Ok(())
+}
+
+/// A value changes with which a Job has to log in, and others do with the Job what they do with every child.
+async fn log_in(service: &Service, cluster: &Cluster) -> Result<()> {
+    let secrets = Api::<Secret>::namespaced(cluster.client.clone(), &service.namespace);
+    let change = async |url: &str| {
+        let changed = Patch::Merge(json!({"stringData": {"url": url}}));
+        secrets.patch("database", &PatchParams::default(), &changed).await
+    };
+    change("postgres://x").await?;
+    let jobs = service.children_api(Kind::Job);
+    let name = wait_until(LIMIT, "a Job", async || match jobs.list(&ListParams::default()).await {
+        Ok(list) => match list.items.first() {
+            Some(job) => Look::Done(job.name_any()),
+            None => Look::NotYet(String::new()),
+        },
+        Err(error) => Look::NotYet(error.to_string()),
+    })
+    .await?;
+    drift(service, Kind::Job, &name).await?;
+    hide(service, Kind::Job, &name).await?;
+    plant(service, Kind::Job, &name).await?;
+    change("redis://x").await?;
+    service.made().await.map(drop)
 }
 
 /// Somebody asks for another CA.

@@ -1,7 +1,6 @@
 //! Is a value that changes in Vault exactly one rolling restart, which loses no request? With the real image on the real
 //! node, and a real Vault. Needs root, and no other node on this host.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -12,9 +11,8 @@ use testbed::fixture::OPERATOR;
 use testbed::load::Load;
 use testbed::operator::Options;
 use testbed::rights;
-use testbed::stage::{NAME, READY, Stage};
+use testbed::stage::{NAME, Stage};
 use testbed::vault::Vault;
-use testbed::{Look, wait_until};
 
 const RATE: u32 = 100;
 const VARIABLE: &str = "ROTATED";
@@ -36,13 +34,13 @@ async fn a_rotation_at_100_requests_a_second_is_one_rollout_of_three_pods_and_fa
     let_in(&vault, &stage).await?;
     let secrets = json!({"refreshInterval": "5s", "sources": [{"vault": {"path": "studio"}}]});
     stage.service.patch(&json!({"spec": {"secrets": secrets, "workload": {"replicas": 3}}})).await?;
-    until_everywhere(&stage, "before").await?;
+    stage.until_everywhere(VARIABLE, "before", 3).await?;
     let before = stage.service.get().await?;
 
     let load = Load::start(stage.target().await?, RATE);
     vault.write_kv("secret", 2, "studio", &json!({VARIABLE: "after"}))?;
     let begin = Instant::now();
-    until_everywhere(&stage, "after").await?;
+    stage.until_everywhere(VARIABLE, "after", 3).await?;
     let took = begin.elapsed();
     // What others do to the resource and what becomes of the operator restart nothing.
     stage.operator.kill().await?;
@@ -51,7 +49,7 @@ async fn a_rotation_at_100_requests_a_second_is_one_rollout_of_three_pods_and_fa
         stage.service.patch(&json!({"metadata": {"annotations": {"argocd": round.to_string()}}})).await?;
         tokio::time::sleep(Duration::from_secs(5)).await;
     }
-    until_everywhere(&stage, "after").await?;
+    stage.until_everywhere(VARIABLE, "after", 3).await?;
     let report = tokio::task::spawn_blocking(|| load.end()).await??;
     println!("SOAK the last pod was ready with the value after {:.1} s; {report}", took.as_secs_f32());
 
@@ -83,37 +81,6 @@ async fn let_in(vault: &Vault, stage: &Stage) -> Result<()> {
         ..PolicyRule::default()
     };
     rights::grant(&stage.cluster, namespace, "vault", OPERATOR, vec![tokens]).await
-}
-
-/// Waits until the service is ready with three pods that all have this value in their environment.
-async fn until_everywhere(stage: &Stage, value: &str) -> Result<()> {
-    wait_until(READY, &format!("{value:?} in every pod"), async || {
-        let pods = stage.pods().await.unwrap_or_default();
-        let all = variables(&stage.namespace.name).unwrap_or_default();
-        let there = pods.len() == 3 && pods.iter().all(|pod| all.get(pod).is_some_and(|v| v == value));
-        Look::when(all, |_| there)
-    })
-    .await?;
-    stage.ready().await
-}
-
-/// The variable of each pod of the namespace, as its process was given it.
-fn variables(namespace: &str) -> Result<BTreeMap<String, String>> {
-    let mut found = BTreeMap::new();
-    for entry in std::fs::read_dir("/proc")? {
-        // Processes come and go.
-        let Ok(environment) = std::fs::read(entry?.path().join("environ")) else { continue };
-        let all: BTreeMap<_, _> = environment
-            .split(|byte| *byte == 0)
-            .filter_map(|variable| std::str::from_utf8(variable).ok()?.split_once('='))
-            .collect();
-        if all.get("POD_NAMESPACE") == Some(&namespace)
-            && let (Some(pod), Some(value)) = (all.get("POD_NAME"), all.get(VARIABLE))
-        {
-            found.insert((*pod).to_owned(), (*value).to_owned());
-        }
-    }
-    Ok(found)
 }
 
 fn restarts(service: &HardenedService) -> Vec<Restart> {

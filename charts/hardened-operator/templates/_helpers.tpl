@@ -53,7 +53,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "operator.settings" -}}
 {{- $prober := dict "namespaceLabels" (dict "kubernetes.io/metadata.name" .Release.Namespace) "podLabels" (dict "app.kubernetes.io/component" "prober") -}}
 {{- $operator := dict "namespaceLabels" (dict "kubernetes.io/metadata.name" .Release.Namespace) "podLabels" (dict "hardened.dev/component" "operator") -}}
-{{- merge (deepCopy .Values.settings) (dict "prober" (list $prober $operator)) | toYaml -}}
+{{- $jobs := dict "image" (include "operator.image" .) -}}
+{{- merge (deepCopy .Values.settings) (dict "prober" (list $prober $operator) "jobs" $jobs) | toYaml -}}
 {{- end }}
 
 {{/* One Lease for the whole cluster, wherever the operator is installed; with listed namespaces one for each release. */}}

@@ -3,7 +3,7 @@
 use k8s_openapi::jiff::Timestamp;
 use render::Problem;
 
-use crate::{adopt::Offer, compare::Digest, pki::Leaf, version::Version};
+use crate::{adopt::Offer, compare::Digest, pki::Leaf, secrets::Login, version::Version};
 
 /// What the operator remembers of a child besides the object itself, so that a quiet pass asks nothing.
 #[derive(Clone, Debug, Default)]
@@ -67,6 +67,8 @@ pub struct ValuesNote {
     pub asked: Digest,
     /// The value of the annotation by which somebody forces a sync, then.
     pub forced: Option<String>,
+    /// The login to Postgres with newer values, which is under way or failed.
+    pub login: Option<Login>,
     /// Why newer values are not in it yet.
     pub waits: Option<Problem>,
     /// When a Vault is to be read again.

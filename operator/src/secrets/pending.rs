@@ -18,6 +18,9 @@ pub struct Pending {
     pub before: Option<String>,
     /// Names of the values that changed.
     pub names: Vec<String>,
+    /// Whether they are those before again, because the pods did not start.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reverted: bool,
 }
 
 impl Pending {
@@ -39,7 +42,7 @@ impl Pending {
         names.sort();
         names.dedup();
         names.truncate(NAMES);
-        Self { before, names }
+        Self { before, names, reverted: false }
     }
 
     /// As the operator's Secret has it. Somebody else may have written it: then the ledger has wrong names.
@@ -57,7 +60,11 @@ impl Pending {
 
     /// The change as the pods' restart has to know it.
     pub fn awaited(self, keys: &Keys, serial: Option<&str>) -> Awaited {
-        Awaited { before: restart_hash(keys, serial, self.before.as_deref()), names: self.names }
+        Awaited {
+            before: restart_hash(keys, serial, self.before.as_deref()),
+            names: self.names,
+            reverted: self.reverted,
+        }
     }
 
     /// The value of the annotation.
@@ -73,6 +80,8 @@ pub struct Awaited {
     pub names: Vec<String>,
     /// The restart hash of pods that have not seen it.
     pub before: String,
+    /// Whether the values are those before again.
+    pub reverted: bool,
 }
 
 impl Awaited {
@@ -82,7 +91,8 @@ impl Awaited {
     }
 }
 
-fn restart_hash_of(deployment: &DynamicObject) -> Option<&str> {
+/// As the pods' template has it.
+pub fn restart_hash_of(deployment: &DynamicObject) -> Option<&str> {
     deployment.data.pointer("/spec/template/metadata/annotations/hardened.dev~1restart-hash")?.as_str()
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crds::{Reason, Secrets};
+use crds::Secrets;
 use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
 use kube::{Api, ResourceExt};
 use render::{Kind, Problem};
@@ -10,7 +10,13 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{
-    Content, Decision, Plan, gather::Gathered, kept, left, pending::Pending, values::Values, window,
+    Content, Decision, Plan,
+    gather::Gathered,
+    kept, left,
+    login::{self, Login},
+    pending::Pending,
+    values::Values,
+    wait::Wait,
 };
 use crate::{
     backoff,
@@ -30,13 +36,14 @@ const NEW: Duration = Duration::from_secs(3);
 
 /// The service and what its values depend on besides the sources' own.
 pub struct Sync<'a> {
-    case: &'a Case<'a>,
-    spec: &'a Secrets,
+    pub case: &'a Case<'a>,
+    pub spec: &'a Secrets,
     /// Of the certificate, when each new one restarts the pods.
-    serial: Option<&'a str>,
+    pub serial: Option<&'a str>,
     /// Name of the operator's Secret.
     name: String,
-    forced: Option<&'a String>,
+    /// The annotation by which somebody forces a sync.
+    pub forced: Option<&'a String>,
     /// Digest of what is asked for: the spec, what it must not clash with, and the versions of the Secrets that it names.
     pub asked: Digest,
 }
@@ -72,7 +79,10 @@ impl<'a> Sync<'a> {
 
     /// Whether nothing is to be done: the same is asked for, and it is not time to read again.
     pub fn is_current(&self, note: &ValuesNote) -> bool {
-        note.asked == self.asked && note.refresh_at.is_none_or(|at| self.case.now < at)
+        let stands = |login: &Login| login.state == login::state(self.case, &login.values);
+        note.asked == self.asked
+            && note.refresh_at.is_none_or(|at| self.case.now < at)
+            && note.login.as_ref().is_none_or(stands)
     }
 
     /// What was read from a Vault before is too old.
@@ -106,8 +116,9 @@ impl<'a> Sync<'a> {
         note.source_version = version;
         note.refresh_at = read_at.map(|at| self.refresh_at(at));
         self.case.ctx.metrics.synced(self.case.key, self.case.now);
-        if let Some(known) = known.filter(|known| known.seal == note.seal && known.restart == note.restart) {
-            note.version = known.version;
+        let is_same = |known: &&ValuesNote| known.seal == note.seal && known.restart == note.restart;
+        if let Some(known) = known.as_ref().filter(is_same) {
+            note.version = known.version.clone();
             self.remember(note.clone());
             let refresh_at = note.refresh_at;
             return Ok(kept(note, None, refresh_at));
@@ -115,41 +126,50 @@ impl<'a> Sync<'a> {
         let live = self.live().await?;
         let own = live.as_ref().and_then(|live| self.own(live));
         let changed = own.as_ref().map(|own| values.differing(own));
+        let last = known.and_then(|known| known.login);
         if let (Some(own), Some(live)) = (&own, &live)
-            && let Some(opens) = window::opens_at(&self.spec.change_windows, self.case.now)
-            && self.note(own).restart != note.restart
+            && let Some(wait) = self.wait(&values, own, (live, &note), last).await?
         {
-            return Ok(self.wait_for(opens, own, live, note));
+            return Ok(self.wait_for(wait, own, live, note));
         }
-        let before = own.map(|own| self.note(&own).restart);
+        let restart = own.as_ref().map(|own| self.note(own).restart);
         let names = changed.clone().filter(|names| !names.is_empty());
-        let pending =
-            before.zip(names).map(|(before, names)| Pending::new(self.case, self.serial, before, names));
+        let pending = restart
+            .clone()
+            .zip(names)
+            .map(|(restart, names)| Pending::new(self.case, self.serial, restart, names));
+        // The Job stays until they are written: a refused write must not have it log in again.
+        let proven = own.as_ref().and_then(|own| self.proven(&values, own));
+        let before = match own.filter(|_| restart.is_some_and(|restart| restart != note.restart)) {
+            Some(own) => self.next_before(own),
+            None => self.kept_before(),
+        };
         Ok(Decision {
             restart: note.restart.clone(),
             again: note.refresh_at,
-            plan: Plan::Write(Box::new(Content { values, live, changed, pending, note })),
+            plan: Plan::Write(Box::new(Content { values, live, changed, pending, rejected: None, note })),
             problem: None,
             warning: None,
+            before,
+            login: proven.map(|values| (values, None)),
         })
     }
 
-    /// What is there stays until a window opens. The sources are read as before: what changes back needs no restart.
-    fn wait_for(&self, opens: Timestamp, own: &Values, live: &Secret, read: ValuesNote) -> Decision {
+    /// What is there stays meanwhile. The sources are read as before: what changes back needs no restart.
+    fn wait_for(&self, wait: Wait, own: &Values, live: &Secret, read: ValuesNote) -> Decision {
         let mut note =
             ValuesNote { version: exactly(live), source_version: read.source_version, ..self.note(own) };
         (note.asked, note.forced) = (self.asked, self.forced.cloned());
-        note.refresh_at = Some(read.refresh_at.map_or(opens, |at| at.min(opens)));
-        let waits = Problem {
-            reason: Reason::OutsideChangeWindow,
-            message: format!(
-                "values changed, and spec.secrets.changeWindows opens at {opens}; until then what the workload has stays"
-            ),
-        };
-        note.waits = Some(waits.clone());
+        note.refresh_at = read.refresh_at.into_iter().chain(wait.opens).min();
+        note.waits = Some(wait.problem.clone());
+        note.login = wait.login;
         self.remember(note.clone());
         let again = note.refresh_at;
-        kept(note, Some(waits), again)
+        let mut decision = kept(note, Some(wait.problem), again);
+        if let Some(login) = &mut decision.login {
+            login.1 = wait.values;
+        }
+        decision
     }
 
     /// A source has not: what is there stays, if it is the operator's own.
@@ -187,7 +207,7 @@ impl<'a> Sync<'a> {
     }
 
     /// The operator's Secret, when the watch shows one of ours.
-    async fn live(&self) -> Result<Option<Secret>, Error> {
+    pub async fn live(&self) -> Result<Option<Secret>, Error> {
         let Case { ctx, key, service, .. } = self.case;
         let meta = ctx.cache.get(Kind::Secret, &key.namespace, &self.name);
         if !meta.is_some_and(|meta| is_ours(&meta.metadata, service)) {
@@ -199,19 +219,19 @@ impl<'a> Sync<'a> {
     }
 
     /// Its values, when they are those that an operator with these keys wrote.
-    fn own(&self, live: &Secret) -> Option<Values> {
+    pub fn own(&self, live: &Secret) -> Option<Values> {
         let values = Values::of(live);
         let seal = live.annotations().get(crds::SEAL_ANNOTATION)?;
         (*seal == self.seal(&values)).then_some(values)
     }
 
-    fn seal(&self, values: &Values) -> String {
+    pub fn seal(&self, values: &Values) -> String {
         let uid = self.case.service.metadata.uid.as_deref().unwrap_or_default();
         self.case.keys.seal_values(uid, values.inputs())
     }
 
     /// What is remembered of these values, whatever was asked for.
-    fn note(&self, values: &Values) -> ValuesNote {
+    pub fn note(&self, values: &Values) -> ValuesNote {
         let restarting: Vec<_> =
             values.inputs().filter(|(name, _)| render::secrets::restarts(self.spec, name)).collect();
         ValuesNote {

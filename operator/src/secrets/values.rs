@@ -33,7 +33,17 @@ impl Values {
 
     /// One as text, if it is some.
     fn text(&self, name: &str) -> Option<&str> {
-        std::str::from_utf8(self.0.get(name)?.expose_secret()).ok()
+        std::str::from_utf8(self.get(name)?).ok()
+    }
+
+    /// Some of them.
+    pub fn only<'n>(&self, names: impl Iterator<Item = &'n String>) -> Self {
+        Self(names.filter_map(|name| Some((name.clone(), self.0.get(name)?.clone()))).collect())
+    }
+
+    /// One of them.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.0.get(name).map(ExposeSecret::expose_secret)
     }
 
     /// Their names, sorted.
@@ -54,11 +64,7 @@ impl Values {
     /// Names of which the two have different values, or only one has any.
     pub fn differing(&self, other: &Self) -> Vec<String> {
         let names: BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();
-        let differs = |name: &&String| {
-            let [mine, other] =
-                [self, other].map(|values| values.0.get(*name).map(ExposeSecret::expose_secret));
-            mine != other
-        };
+        let differs = |name: &&String| self.get(name) != other.get(name);
         names.into_iter().filter(differs).cloned().collect()
     }
 
@@ -102,6 +108,13 @@ impl Values {
         if let Some(name) = spec.and_then(|spec| spec.required.iter().find(missing)) {
             return Err(format!(
                 "spec.secrets.required: no source has {name}; write it there, or correct the name"
+            ));
+        }
+        let logins = render::login::logins(service).iter();
+        let mut named = logins.flat_map(|login| [Some(&login.url), login.password.as_ref()]).flatten();
+        if let Some(name) = named.find(missing) {
+            return Err(format!(
+                "spec.secrets.postgresLogins: no source has {name}; write it there, or correct the name"
             ));
         }
         if self.0.len() > MOST {

@@ -1,7 +1,8 @@
 //! When a restart for new values may begin. UTC, because the image has no table of time zones. Pure.
 
-use crds::{ChangeWindow, Weekday};
+use crds::{ChangeWindow, Reason, Weekday};
 use k8s_openapi::jiff::Timestamp;
+use render::Problem;
 
 const MINUTE: i64 = 60;
 const DAY: i64 = 24 * 60 * MINUTE;
@@ -24,6 +25,16 @@ pub fn opens_at(windows: &[ChangeWindow], now: Timestamp) -> Option<Timestamp> {
         }
     }
     next.and_then(|begin| Timestamp::from_second(begin).ok())
+}
+
+/// What is said outside of them.
+pub fn closed(opens: Timestamp) -> Problem {
+    Problem {
+        reason: Reason::OutsideChangeWindow,
+        message: format!(
+            "values changed, and spec.secrets.changeWindows opens at {opens}; until then what the workload has stays"
+        ),
+    }
 }
 
 /// Its begin and end on a day since 1970, in seconds.

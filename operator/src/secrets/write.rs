@@ -1,10 +1,11 @@
 //! The write of the operator's Secret with the values of `spec.secrets`: the one place where they meet a request.
 
-use crds::{ChildState, LAST_CHANGE_ANNOTATION, SEAL_ANNOTATION, SecretsStatus};
+use crds::{ChildState, LAST_CHANGE_ANNOTATION, REJECTED_ANNOTATION, Reason, SEAL_ANNOTATION, SecretsStatus};
 use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
 use render::{Applied, Child, Kind, Outcome, SecretPlan, whole_seconds};
 
-use super::{Content, Decision, Plan};
+use super::{Content, Decision, Plan, revert::Before, values::Values};
 use crate::{
     apply::Pass,
     cache::ValuesNote,
@@ -15,8 +16,29 @@ use crate::{
     write::Writer,
 };
 
-/// Does what was decided, and says what status shows of it.
+/// Writes one of the Secrets that hold values: the operator's own, or one beside it.
 pub async fn write(
+    pass: &Pass<'_>,
+    child: &Child,
+    plan: &SecretPlan,
+    decision: Option<&Decision>,
+    applied: &mut Applied,
+) -> Result<Outcome, Error> {
+    let Some(decision) = decision else {
+        // Render makes none without a decision.
+        return Ok(Writer { pass, child }.outcome(None, ChildState::Held, None));
+    };
+    if child.name == render::secrets::secret_name(pass.service) {
+        write_own(pass, child, plan, decision, applied).await
+    } else if child.name == render::secrets::before_name(pass.service) {
+        write_before(pass, child, plan, decision).await
+    } else {
+        write_login(pass, child, plan, decision).await
+    }
+}
+
+/// Does what was decided, and says what status shows of it.
+async fn write_own(
     pass: &Pass<'_>,
     child: &Child,
     plan: &SecretPlan,
@@ -58,6 +80,59 @@ pub async fn write(
     }
 }
 
+/// The Secret with the values before.
+async fn write_before(
+    pass: &Pass<'_>,
+    child: &Child,
+    plan: &SecretPlan,
+    decision: &Decision,
+) -> Result<Outcome, Error> {
+    let values = if let Before::Write(values) = &decision.before { Some(values) } else { None };
+    beside(pass, child, plan, values).await
+}
+
+/// The Secret that the Job reads.
+async fn write_login(
+    pass: &Pass<'_>,
+    child: &Child,
+    plan: &SecretPlan,
+    decision: &Decision,
+) -> Result<Outcome, Error> {
+    let is_there = pass.ctx.cache.get(Kind::Secret, &pass.key.namespace, &child.name).is_some();
+    let values = decision.login.as_ref().and_then(|(_, values)| values.as_ref());
+    // Other values have another name.
+    beside(pass, child, plan, values.filter(|_| !is_there)).await
+}
+
+/// A Secret beside the operator's own; without values it stays as it is.
+async fn beside(
+    pass: &Pass<'_>,
+    child: &Child,
+    plan: &SecretPlan,
+    values: Option<&Values>,
+) -> Result<Outcome, Error> {
+    let writer = Writer { pass, child };
+    let namespace = &pass.key.namespace;
+    let meta = pass.ctx.cache.get(Kind::Secret, namespace, &child.name);
+    let Some(values) = values else {
+        let meta = meta.filter(|meta| is_ours(&meta.metadata, pass.service));
+        let state = if meta.is_some() { ChildState::Applied } else { ChildState::Held };
+        return Ok(writer.outcome(meta.and_then(|meta| meta.metadata.uid.clone()), state, None));
+    };
+    let live = match meta {
+        Some(_) => Api::<Secret>::namespaced(pass.ctx.client.clone(), namespace).get_opt(&child.name).await?,
+        None => None,
+    };
+    let uid = pass.service.metadata.uid.as_deref().unwrap_or_default();
+    let seal = pass.ctx.keys().seal_values(uid, values.inputs());
+    let mut metadata = plan.metadata.clone();
+    metadata.annotations.get_or_insert_default().insert(SEAL_ANNOTATION.to_owned(), seal);
+    pass.ctx.cache.expect_change(Kind::Secret, namespace, &child.name);
+    let desired =
+        Secret { metadata, type_: Some(plan.type_.into()), data: Some(values.data()), ..Secret::default() };
+    writer.settle_secret(live.as_ref(), &desired).await
+}
+
 async fn put(
     pass: &Pass<'_>,
     writer: &Writer<'_>,
@@ -75,7 +150,8 @@ fn desired(plan: &SecretPlan, content: &Content) -> Secret {
     let mut metadata = plan.metadata.clone();
     let pending = content.pending.iter().map(|p| (LAST_CHANGE_ANNOTATION.to_owned(), p.annotation()));
     let seal = (SEAL_ANNOTATION.to_owned(), content.note.seal.clone());
-    metadata.annotations.get_or_insert_default().extend(pending.chain([seal]));
+    let rejected = content.rejected.iter().map(|r| (REJECTED_ANNOTATION.to_owned(), r.annotation()));
+    metadata.annotations.get_or_insert_default().extend(pending.chain(rejected).chain([seal]));
     Secret {
         metadata,
         type_: Some(plan.type_.into()),
@@ -95,8 +171,15 @@ fn status(pass: &Pass<'_>, note: &ValuesNote, old: Option<SecretsStatus>, is_new
 
 /// Names only.
 async fn announce(pass: &Pass<'_>, content: &Content) {
-    let names = content.changed.as_ref().unwrap_or(&content.note.names);
-    let note = format!("values of spec.secrets synced: {}", drift::shown(names, 16));
-    let happening = Happening { severity: Severity::Normal, reason: "SecretsSynced", action: "Sync", note };
+    let names = drift::shown(content.changed.as_ref().unwrap_or(&content.note.names), 16);
+    let happening = if content.rejected.is_some() {
+        let note =
+            format!("the pods did not start with the new values of {names}: those before are in place again");
+        let reason = Reason::RotationReverted.as_str();
+        Happening { severity: Severity::Warning, reason, action: "Revert", note }
+    } else {
+        let note = format!("values of spec.secrets synced: {names}");
+        Happening { severity: Severity::Normal, reason: "SecretsSynced", action: "Sync", note }
+    };
     pass.ctx.events.publish(pass.service, happening).await;
 }

@@ -52,8 +52,8 @@ pub struct Watches {
 
 impl Watches {
     /// In all namespaces, or in the listed ones.
-    pub fn new(namespaces: &[String]) -> Self {
-        let kinds = Kind::BUILT_IN.into_iter().filter(|k| *k != Kind::Secret).map(Kind::as_str);
+    pub fn new(namespaces: &[String], kinds: impl Iterator<Item = Kind>) -> Self {
+        let kinds = kinds.filter(|k| *k != Kind::Secret).map(Kind::as_str);
         let whats: Vec<_> = kinds.chain([SERVICES, NAMESPACES]).collect();
         let mut states = BTreeMap::from([(Scope { what: DEFINITION, namespace: None }, State::Waiting)]);
         for namespace in places(namespaces) {
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn what_is_refused_is_not_waited_for() {
-        let watches = Watches::new(&[]);
+        let watches = Watches::new(&[], Kind::BUILT_IN.into_iter());
         assert!(watches.done().now_or_never().is_none() && !watches.missing().is_empty());
         set_all(&watches, &State::Denied(refusal()));
         assert!(watches.done().now_or_never().is_some() && !watches.sees_services());
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn a_refusal_concerns_the_namespaces_of_its_watch() {
         let listed = ["a", "b"].map(str::to_owned);
-        let watches = Watches::new(&listed);
+        let watches = Watches::new(&listed, Kind::BUILT_IN.into_iter());
         set_all(&watches, &State::Listed);
         let scope = Scope { what: SERVICES, namespace: Some("a".into()) };
         let denied = State::Denied(refusal());
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_kind_that_the_server_does_not_have_is_neither_waited_for_nor_refused() {
-        let watches = Watches::new(&[]);
+        let watches = Watches::new(&[], Kind::BUILT_IN.into_iter());
         set_all(&watches, &State::Listed);
         let scope = Scope { what: Kind::Certificate.as_str(), namespace: None };
         assert_eq!(watches.state(scope.what, "a"), None);
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_list_of_the_services_that_is_asked_for_anew_is_waited_for() {
-        let watches = Watches::new(&[]);
+        let watches = Watches::new(&[], Kind::BUILT_IN.into_iter());
         set_all(&watches, &State::Listed);
         let relists = watches.relists();
         watches.relist_services();
