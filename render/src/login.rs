@@ -54,6 +54,7 @@ pub fn job(service: &HardenedService, facts: &Facts) -> Option<Job> {
             backoff_limit: Some(0),
             completion_mode: Some("NonIndexed".into()),
             completions: Some(1),
+            manual_selector: Some(false),
             parallelism: Some(1),
             pod_replacement_policy: Some("TerminatingOrFailed".into()),
             suspend: Some(false),
