@@ -197,7 +197,9 @@ async fn a_changed_value_is_one_write_and_one_restart_and_what_changes_nothing_i
     scene.until_values(&[("A", "one"), ("B", "2"), ("D", "4"), ("LEVEL", "info")]).await?;
     assert_eq!(restarts(&scene, &service, 2).await?, [["A", "C", "D"]]);
     let writes = written(&scene, &audit, mark).await?;
-    let wanted = [("update", "secrets", SECRET), ("update", "deployments", "shop")];
+    let before = format!("{SECRET}-before");
+    let wanted =
+        [("create", "secrets", &*before), ("update", "secrets", SECRET), ("update", "deployments", "shop")];
     let found: Vec<_> = writes.0.iter().map(|w| (&*w.verb, &*w.resource, &*w.name)).collect();
     assert_eq!(found, wanted, "{writes}");
     let changed = service.get().await?.status.and_then(|status| status.secrets).context("no status")?;
