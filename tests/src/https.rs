@@ -36,6 +36,11 @@ impl Https {
         Ok((Self { port: free_port()?, tls: trust(&authority.pem())? }, files))
     }
 
+    /// The same server on one more free port.
+    pub fn beside(&self) -> Result<Self> {
+        Ok(Self { port: free_port()?, tls: self.tls.clone() })
+    }
+
     /// Where the server is to listen.
     pub fn port(&self) -> u16 {
         self.port

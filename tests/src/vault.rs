@@ -2,6 +2,7 @@
 //! the audit device file (tests/go/vault). Its storage is memory.
 
 mod kubernetes;
+pub mod outage;
 mod pki;
 pub mod platform;
 pub mod scene;
@@ -9,6 +10,7 @@ pub mod values;
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
@@ -17,9 +19,12 @@ use serde_json::{Value, json};
 use crate::daemon::{self, Daemon};
 use crate::https::Https;
 use crate::parts;
+use crate::wait::{Look, wait_until};
 
 /// The file with the key that ends a seal.
 const UNSEAL: &str = "unseal-key";
+/// A node looks every 10 s at most whether it can lead.
+const LEADS: Duration = Duration::from_secs(30);
 
 /// A running server, unsealed; dropping it kills it.
 ///
@@ -28,6 +33,8 @@ const UNSEAL: &str = "unseal-key";
 pub struct Vault {
     daemon: Daemon,
     client: Client,
+    /// The other node, in the same process and with the same storage.
+    standby: Option<Client>,
 }
 
 /// How it is asked.
@@ -47,6 +54,16 @@ pub struct AppRole {
 impl Vault {
     /// Builds it when it was never built, and starts it on a free loopback port with TLS by an authority of its own.
     pub fn start() -> Result<Self> {
+        Self::start_nodes(false)
+    }
+
+    /// The same as two nodes with one storage, so that both write the same audit log when they are active. The first one is
+    /// active; the other stands by, and as it knows no way to pass requests on, it answers them with a redirect.
+    pub fn start_with_standby() -> Result<Self> {
+        Self::start_nodes(true)
+    }
+
+    fn start_nodes(two: bool) -> Result<Self> {
         let program = parts::vault()?.join("vault");
         let mut daemon = Daemon::new("vault", program, None, Signal::TERM)?;
         let (https, [certificate, key]) = Https::create(&daemon, &[])?;
@@ -54,11 +71,13 @@ impl Vault {
         let files = [certificate, key, daemon.write("root-token", &token)?];
         let files = files.into_iter().chain([daemon.folder().join(UNSEAL)]);
         let files: Vec<_> = files.map(|file| file.display().to_string()).collect();
-        let address = format!("127.0.0.1:{}", https.port());
-        let args: Vec<_> = [&address].into_iter().chain(&files).map(String::as_str).collect();
-        daemon.set_args(&args);
-        let client = Client { https, token };
-        let mut vault = Self { daemon, client };
+        let other = if two { Some(https.beside()?) } else { None };
+        let address = |https: &Https| format!("127.0.0.1:{}", https.port());
+        let args = [address(&https)].into_iter().chain(files).chain(other.as_ref().map(address));
+        let args: Vec<_> = args.collect();
+        daemon.set_args(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        let standby = other.map(|https| Client { https, token: token.clone() });
+        let mut vault = Self { daemon, client: Client { https, token }, standby };
         vault.start_again()?;
         Ok(vault)
     }
@@ -149,9 +168,12 @@ impl Vault {
 
     /// Starts it after `stop`: the same address, authority and root token, and nothing in it.
     pub fn start_again(&mut self) -> Result<()> {
-        let client = &self.client;
-        self.daemon
-            .start(|_| client.call(&client.token, "GET", "auth/token/lookup-self", &Value::Null).map(drop))
+        let (client, standby) = (&self.client, &self.standby);
+        self.daemon.start(|_| {
+            client.call(&client.token, "GET", "auth/token/lookup-self", &Value::Null)?;
+            let Some(standby) = standby else { return Ok(()) };
+            standby.call(&standby.token, "GET", "sys/health?standbyok=true", &Value::Null).map(drop)
+        })
     }
 
     /// Seals it: it answers 503 to everybody, and forgets nothing.
@@ -165,6 +187,34 @@ impl Vault {
         let answer = self.call("PUT", "sys/unseal", &json!({ "key": key }))?;
         ensure!(answer["sealed"] == false, "{answer}");
         Ok(())
+    }
+
+    /// Where the second node is reached, which stands by at first.
+    pub fn standby_address(&self) -> Result<String> {
+        Ok(self.second()?.https.address())
+    }
+
+    /// Asks the second node as root.
+    pub fn call_standby(&self, method: &str, path: &str, body: &Value) -> Result<Value> {
+        let second = self.second()?;
+        second.call(&second.token, method, path, body)
+    }
+
+    /// Has the first node be the active one, or the second: the other steps down, and waits 10 s before it may lead again.
+    pub async fn lead(&self, first: bool) -> Result<()> {
+        let second = self.second()?;
+        let (now, next) = if first { (second, &self.client) } else { (&self.client, second) };
+        now.call(&now.token, "PUT", "sys/step-down", &Value::Null)?;
+        let look = || next.call(&next.token, "GET", "auth/token/lookup-self", &Value::Null);
+        wait_until(LEADS, "the other node to lead", async || match look() {
+            Ok(_) => Look::Done(()),
+            Err(error) => Look::NotYet(format!("{error:#}")),
+        })
+        .await
+    }
+
+    fn second(&self) -> Result<&Client> {
+        self.standby.as_ref().context("it was started without a standby")
     }
 
     /// Sends a signal: SIGSTOP and SIGCONT make a server that takes connections and never answers.

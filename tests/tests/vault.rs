@@ -37,6 +37,24 @@ fn a_vault_of_a_tests_own_keeps_values_gives_tokens_and_starts_again_empty() -> 
     Ok(())
 }
 
+#[tokio::test]
+async fn one_of_two_nodes_stands_by_redirects_and_takes_over_with_all_that_was_written() -> Result<()> {
+    let vault = Vault::start_with_standby()?;
+    vault.enable_kv("new", 2)?;
+    vault.write_kv("new", 2, "studio", &json!({ "key": "value" }))?;
+    let path = "new/data/studio";
+    for (asked, status) in [("sys/health", "429"), (path, "307"), ("auth/token/lookup-self", "307")] {
+        let answer = format!("{:#}", vault.call_standby("GET", asked, &Value::Null).unwrap_err());
+        assert!(answer.contains(&format!(": {status} ")), "{answer}");
+    }
+    vault.lead(false).await?;
+    assert_eq!(vault.call_standby("GET", path, &Value::Null)?["data"]["data"]["key"], "value");
+    assert!(format!("{:#}", vault.call("GET", path, &Value::Null).unwrap_err()).contains(": 307 "));
+    vault.lead(true).await?;
+    assert_eq!(vault.call("GET", path, &Value::Null)?["data"]["data"]["key"], "value");
+    Ok(())
+}
+
 #[test]
 fn its_database_engine_makes_users_of_a_postgres() -> Result<()> {
     let (vault, postgres) = (Vault::start()?, Postgres::start()?);

@@ -100,11 +100,15 @@ impl Connection {
 fn meaning(code: u16) -> &'static str {
     match code {
         300..=399 => {
-            "it is a standby, or the address is not its own; a platform admin gives the address of the active one"
+            "it is a standby, or the address is not its own; a platform admin gives an address that leads to the active one, \
+             whichever that is"
         }
-        429 => "it is a standby, or a limit of its own is reached; its admin raises the limit if this lasts",
+        // A standby says it of its health only, which is never asked for.
+        429 => {
+            "too many requests; its admin raises its rate limit quota, or that of a proxy before it, if this lasts"
+        }
         472..=474 => {
-            "it is a standby that answers no requests; a platform admin gives the address of the active one"
+            "it is a standby that answers no requests; a platform admin gives an address that leads to the active one"
         }
         501 => "it is not initialized; its admin initializes it",
         503 => "it is sealed or overloaded; its admin unseals it",

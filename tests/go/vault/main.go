@@ -1,5 +1,5 @@
 // A Vault for tests: the real core with the engines that the tests use and nothing else, so that it builds in minutes.
-// Storage is memory; it starts initialised and unsealed.
+// Storage is memory; it starts initialised and unsealed, alone or with others that stand by.
 package main
 
 import (
@@ -28,6 +28,7 @@ import (
 	"github.com/hashicorp/vault/plugins/database/postgresql"
 	"github.com/hashicorp/vault/sdk/helper/consts"
 	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/hashicorp/vault/sdk/physical"
 	"github.com/hashicorp/vault/sdk/physical/inmem"
 	"github.com/hashicorp/vault/vault"
 )
@@ -41,30 +42,62 @@ var (
 )
 
 func main() {
-	if len(os.Args) != 6 {
-		fmt.Fprintln(os.Stderr, "usage: vault ADDRESS CERTIFICATE-FILE KEY-FILE ROOT-TOKEN-FILE UNSEAL-KEY-FILE")
+	if len(os.Args) != 6 && len(os.Args) != 7 {
+		usage := "usage: vault ADDRESS CERTIFICATE-FILE KEY-FILE ROOT-TOKEN-FILE UNSEAL-KEY-FILE [STANDBY-ADDRESS]"
+		fmt.Fprintln(os.Stderr, usage)
 		os.Exit(2)
 	}
-	if err := run(os.Args[1], os.Args[2], os.Args[3], os.Args[4], os.Args[5]); err != nil {
+	if err := run(os.Args[1], os.Args[2], os.Args[3], os.Args[4], os.Args[5], os.Args[6:]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(address, certificate, key, tokenFile, unsealFile string) error {
+// run serves a core at the address, and beside it others of the same storage, which stand by.
+func run(address, certificate, key, tokenFile, unsealFile string, standbys []string) error {
 	token, err := os.ReadFile(tokenFile)
 	if err != nil {
 		return err
 	}
 	logger := log.New(&log.LoggerOptions{Level: log.Info, Output: os.Stderr})
 	storage, err := inmem.NewInmem(nil, logger)
+	if len(standbys) > 0 {
+		storage, err = inmem.NewInmemHA(nil, logger)
+	}
 	if err != nil {
 		return err
 	}
-	core, err := vault.NewCore(&vault.CoreConfig{
+	core, err := newCore(storage, address, logger)
+	if err != nil {
+		return err
+	}
+	share, err := open(core, strings.TrimSpace(string(token)), unsealFile)
+	if err != nil {
+		return err
+	}
+	ended := make(chan error)
+	for _, standby := range standbys {
+		other, err := newCore(storage, standby, logger)
+		if err != nil {
+			return err
+		}
+		if unsealed, err := other.Unseal(share); err != nil || !unsealed {
+			return errors.Join(errors.New("unseal the standby"), err)
+		}
+		go func() { ended <- serve(other, standby, certificate, key) }()
+	}
+	go func() { ended <- serve(core, address, certificate, key) }()
+	return <-ended
+}
+
+func newCore(storage physical.Backend, address string, logger log.Logger) (*vault.Core, error) {
+	// Without an address for other nodes a standby cannot pass requests on, and answers with a redirect.
+	ha, _ := storage.(physical.HABackend)
+	return vault.NewCore(&vault.CoreConfig{
 		Physical:           storage,
+		HAPhysical:         ha,
 		StorageType:        "inmem",
-		Logger:             logger,
+		Logger:             logger.Named(address),
 		LogicalBackends:    secrets,
 		CredentialBackends: methods,
 		AuditBackends:      audits,
@@ -74,12 +107,9 @@ func run(address, certificate, key, tokenFile, unsealFile string) error {
 		DefaultLeaseTTL:    time.Hour,
 		MaxLeaseTTL:        24 * time.Hour,
 	})
-	if err != nil {
-		return err
-	}
-	if err := open(core, strings.TrimSpace(string(token)), unsealFile); err != nil {
-		return err
-	}
+}
+
+func serve(core *vault.Core, address, certificate, key string) error {
 	// The handler reads its listener's settings also where there are none.
 	properties := &vault.HandlerProperties{Core: core, ListenerConfig: &configutil.Listener{}}
 	server := http.Server{
@@ -90,19 +120,24 @@ func run(address, certificate, key, tokenFile, unsealFile string) error {
 	return server.ListenAndServeTLS(certificate, key)
 }
 
-// open initialises and unseals the core, replaces its root token by the given one and writes down the key that unseals it.
-func open(core *vault.Core, token, unsealFile string) error {
+// open initialises and unseals the core, replaces its root token by the given one, and gives and writes down the key that
+// unseals it.
+func open(core *vault.Core, token, unsealFile string) ([]byte, error) {
 	ctx := namespace.ContextWithNamespace(context.Background(), namespace.RootNamespace)
 	share := &vault.SealConfig{SecretShares: 1, SecretThreshold: 1}
 	made, err := core.Initialize(ctx, &vault.InitParams{BarrierConfig: share, RecoveryConfig: share})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if unsealed, err := core.Unseal(made.SecretShares[0]); err != nil || !unsealed {
-		return errors.Join(errors.New("unseal"), err)
+	key := made.SecretShares[0]
+	if unsealed, err := core.Unseal(key); err != nil || !unsealed {
+		return nil, errors.Join(errors.New("unseal"), err)
 	}
-	if err := os.WriteFile(unsealFile, []byte(hex.EncodeToString(made.SecretShares[0])), 0o600); err != nil {
-		return err
+	if err := os.WriteFile(unsealFile, []byte(hex.EncodeToString(key)), 0o600); err != nil {
+		return nil, err
+	}
+	if err := untilActive(core); err != nil {
+		return nil, err
 	}
 	create := &logical.Request{
 		ID:          "root",
@@ -114,13 +149,23 @@ func open(core *vault.Core, token, unsealFile string) error {
 		},
 	}
 	if answer, err := core.HandleRequest(ctx, create); err != nil || answer.IsError() {
-		return errors.Join(errors.New("create the root token"), err)
+		return nil, errors.Join(errors.New("create the root token"), err)
 	}
 	revoke := &logical.Request{
 		ID: "revoke", Operation: logical.UpdateOperation, ClientToken: made.RootToken, Path: "auth/token/revoke-self",
 	}
 	_, err = core.HandleRequest(ctx, revoke)
-	return err
+	return key, err
+}
+
+// untilActive waits: where there could be others, a core becomes the active one a moment after it is unsealed.
+func untilActive(core *vault.Core) error {
+	for start := time.Now(); time.Since(start) < 30*time.Second; time.Sleep(20 * time.Millisecond) {
+		if standby, err := core.Standby(); err == nil && !standby {
+			return nil
+		}
+	}
+	return errors.New("it does not become active")
 }
 
 // registry tells the core which plugins are compiled in.

@@ -34,7 +34,12 @@ pub struct Platform {
 impl Platform {
     /// Prepares it; `engines` is what the operator's settings say of the connection besides address, CA and login.
     pub async fn prepare(prefix: &str, engines: &Value) -> Result<Self> {
-        let (vault, cluster) = (Vault::start()?, Cluster::get().await?);
+        Self::prepare_with(Vault::start()?, prefix, engines).await
+    }
+
+    /// The same with this server, which holds nothing yet.
+    pub async fn prepare_with(vault: Vault, prefix: &str, engines: &Value) -> Result<Self> {
+        let cluster = Cluster::get().await?;
         cluster.install().await?;
         let namespace = cluster.namespace(prefix).await?;
         let reviewers = cluster.foreign_namespace("reviewer").await?;

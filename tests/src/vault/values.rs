@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use serde_json::{Value, json};
 
+use super::Vault;
 use super::platform::{LOGIN, Platform};
 use crate::fixture::{Service, named, words};
 use crate::wait::{Look, wait_until};
@@ -44,8 +45,13 @@ impl DerefMut for Scene {
 impl Scene {
     /// Everything that a platform prepares.
     pub async fn set(prefix: &str) -> Result<Self> {
-        let mounts = MOUNTS.map(|(mount, _)| mount);
-        let scene = Self { platform: Platform::prepare(prefix, &json!({"kv": {"mounts": mounts}})).await? };
+        Self::set_with(Vault::start()?, prefix).await
+    }
+
+    /// The same with this server, which holds nothing yet.
+    pub async fn set_with(vault: Vault, prefix: &str) -> Result<Self> {
+        let engines = json!({"kv": {"mounts": MOUNTS.map(|(mount, _)| mount)}});
+        let scene = Self { platform: Platform::prepare_with(vault, prefix, &engines).await? };
         scene.furnish()?;
         Ok(scene)
     }

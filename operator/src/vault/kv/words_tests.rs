@@ -89,9 +89,12 @@ fn a_path_of_the_api_is_told_to_be_one_where_the_policy_stops_it_too() {
 fn a_vault_that_cannot_answer_says_what_its_code_means() {
     for (fault, part) in [
         (status(503), "answers 503: it is sealed or overloaded"),
-        (status(429), "answers 429: it is a standby, or a limit"),
+        (status(429), "answers 429: too many requests; its admin raises its rate limit quota"),
         (status(473), "answers 473: it is a standby"),
-        (status(307), "answers 307: it is a standby"),
+        (
+            status(307),
+            "answers 307: it is a standby, or the address is not its own; a platform admin gives an address that",
+        ),
         (status(501), "answers 501: it is not initialized"),
         (status(502), "answers 502: a proxy"),
         (status(500), "answers 500: an error of its own"),
