@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 use crds::RestartCause::SecretsChanged;
 use crds::SERVICE_LABEL;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use render::Kind;
@@ -142,6 +143,41 @@ async fn what_came_of_a_secret_stays_while_it_is_not_allowed_or_has_no_values() 
     let writes = scene.audit.since(mark).await?.by(OPERATOR).within(&scene.namespace.name).writes();
     let writes = writes.only(|request| request.resource != "hardenedservices");
     ensure!(writes.count() == 0 && scene.secrets.get(SECRET).await? == kept, "{writes}");
+    Ok(())
+}
+
+/// A window of an hour, UTC, that begins so many hours from now.
+fn window(hours: i64) -> Result<Value> {
+    let at = |hours: i64| {
+        let second = Timestamp::now().as_second() + hours * 3600;
+        Timestamp::from_second(second).map(|at| at.strftime("%H:%M").to_string())
+    };
+    Ok(json!([{"from": at(hours)?, "to": at(hours + 1)?}]))
+}
+
+#[tokio::test]
+async fn outside_of_its_windows_a_change_waits_and_within_one_it_is_one_restart() -> Result<()> {
+    let Some(scene) = Scene::set().await? else { return Ok(()) };
+    scene.let_use().await?;
+    let windows = async |hours: i64| {
+        let windows = json!({"spec": {"secrets": {"changeWindows": window(hours)?}}});
+        scene.service.patch(&windows).await
+    };
+    windows(2).await?;
+    scene.until_well().await?;
+    let kept = scene.secrets.get(SECRET).await?;
+    scene.change(&db(&json!({"password": "two"}))).await?;
+    let (status, message) =
+        until_told(&scene.service, "OutsideChangeWindow", "changeWindows opens at").await?;
+    ensure!(status == "True", "{message}");
+    rest(&scene.audit, &scene.namespace.name).await?;
+    ensure!(scene.secrets.get(SECRET).await? == kept, "written outside of the window");
+    ensure!(complete(&scene.cluster, &scene.service, 1).await?.is_empty());
+
+    windows(0).await?;
+    scene.until_values(&[("USER", "app"), ("PASSWORD", "two")]).await?;
+    let ledger = complete(&scene.cluster, &scene.service, 2).await?;
+    ensure!(ledger.len() == 1 && ledger[0].cause == SecretsChanged, "{ledger:#?}");
     Ok(())
 }
 
