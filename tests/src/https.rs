@@ -1,7 +1,7 @@
 //! HTTPS to a server of one test's own, with an authority of its own, and plain HTTP. It knows no API.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +66,20 @@ impl Https {
 pub(crate) fn get(port: u16, path: &str) -> Result<String> {
     let (mut tcp, host) = connect(port)?;
     exchange(&mut tcp, &format!("GET {path}"), &format!("Host: {host}\r\n"), "")
+}
+
+/// GET with TLS from a server by the name in its certificate.
+pub(crate) fn get_from(
+    address: SocketAddr,
+    host: &str,
+    tls: Arc<ClientConfig>,
+    path: &str,
+) -> Result<String> {
+    let tcp = TcpStream::connect_timeout(&address, ANSWER_LIMIT)?;
+    tcp.set_read_timeout(Some(ANSWER_LIMIT))?;
+    let client = ClientConnection::new(tls, ServerName::try_from(host.to_owned())?)?;
+    let headers = format!("Host: {host}\r\n");
+    exchange(&mut StreamOwned::new(client, tcp), &format!("GET {path}"), &headers, "")
 }
 
 /// A connection, and the name of the server in a request.

@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use crds::{HardenedService, SERVICE_LABEL};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service as KubeService};
 use kube::api::ListParams;
@@ -15,7 +16,8 @@ use rustls::pki_types::pem::PemObject;
 
 use crate::certificate::{Pair, tls_secret};
 use crate::fixture::{Service, condition, example};
-use crate::load::{Target, served_certificate};
+use crate::https;
+use crate::load::{Target, enter, served_certificate, trust};
 use crate::operator::Options;
 use crate::state::checkout;
 use crate::{
@@ -26,6 +28,8 @@ use crate::{
 pub const NAME: &str = "studio";
 /// Within this a service is ready.
 pub const READY: Duration = Duration::from_mins(2);
+/// Where a pod listens.
+const HTTPS_PORT: u16 = 8443;
 /// As many new connections in a row meet both pods, but for one case in half a million.
 const LOOKS: usize = 20;
 
@@ -119,6 +123,20 @@ impl Stage {
         .map(drop)
     }
 
+    /// What each of its pods answers to a GET of this path, by the pod's name.
+    pub async fn ask_pods(&self, path: &str) -> Result<BTreeMap<String, String>> {
+        let pods = Api::<Pod>::namespaced(self.cluster.client.clone(), &self.namespace.name);
+        let ours = ListParams::default().labels(&format!("{SERVICE_LABEL}={NAME}"));
+        let target = self.target().await?;
+        let mut answers = BTreeMap::new();
+        for pod in pods.list(&ours).await? {
+            let ip = pod.status.as_ref().and_then(|status| status.pod_ip.as_ref()).context("no address")?;
+            let address = SocketAddr::new(ip.parse()?, HTTPS_PORT);
+            answers.insert(pod.name_any(), get(Target { address, ..target.clone() }, path)?);
+        }
+        Ok(answers)
+    }
+
     /// Names of its pods.
     pub async fn pods(&self) -> Result<BTreeSet<String>> {
         let pods = Api::<Pod>::namespaced(self.cluster.client.clone(), &self.namespace.name);
@@ -159,6 +177,16 @@ fn environments(namespace: &str) -> Result<BTreeMap<String, BTreeMap<String, Str
         }
     }
     Ok(found)
+}
+
+/// From the clients' network namespace, which its thread does not leave again.
+fn get(target: Target, path: &str) -> Result<String> {
+    let path = path.to_owned();
+    let ask = move || {
+        enter(target.netns)?;
+        https::get_from(target.address, &target.host, Arc::new(trust(&target.ca)?), &path)
+    };
+    std::thread::spawn(ask).join().map_err(|_| anyhow!("the thread of the request died"))?
 }
 
 fn is_ready(service: &HardenedService) -> bool {

@@ -2,6 +2,7 @@
 //! the audit device file (tests/go/vault). Its storage is memory.
 
 mod kubernetes;
+pub mod onstage;
 pub mod outage;
 mod pki;
 pub mod platform;
