@@ -90,9 +90,9 @@ pub fn under_way(names: &[String]) -> Problem {
 
 /// What is said where no Job may run.
 pub fn not_allowed() -> Problem {
-    held(
-        "spec.secrets.postgresLogins: the operator's settings name no image for Jobs (jobs.image); ask the platform",
-    )
+    let message = "spec.secrets.postgresLogins: the operator's settings name no image for Jobs (jobs.image); ask the platform. What \
+                   the workload has stays";
+    Problem { reason: Reason::RotationHeld, message: message.into() }
 }
 
 /// Why it failed. Whoever makes pods in the namespace may make one that looks like the Job's: so nothing of its words is
