@@ -16,6 +16,7 @@ need util-linux /usr/bin/nsenter
 need skopeo /usr/bin/skopeo
 need docker-registry /usr/bin/docker-registry
 need postgresql-15 /usr/lib/postgresql/15/bin/initdb
+need postgresql-15-pgaudit /usr/lib/postgresql/15/lib/pgaudit.so
 need redis-server /usr/bin/redis-server
 need nginx-light /usr/sbin/nginx
 if [ "${1:-}" = bench ]; then
@@ -62,6 +63,8 @@ $sudo apt-get update -q
 # shellcheck disable=SC2086
 $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
 # Nor do they start with the next boot: tests start servers of their own.
-for service in docker-registry postgresql redis-server nginx; do
-    case "$missing" in *"$service"*) $sudo systemctl disable "$service" 2>/dev/null || true ;; esac
+for package in docker-registry postgresql-15 redis-server nginx-light; do
+    service=${package%-15}
+    service=${service%-light}
+    case "$missing " in *" $package "*) $sudo systemctl disable "$service" 2>/dev/null || true ;; esac
 done

@@ -124,6 +124,18 @@ impl Postgres {
         sql(self.port, &self.password, database, statements)
     }
 
+    /// The definitions of a database and its settings as `pg_dump` has them, without what differs from run to run.
+    pub fn dump(&self, database: &str) -> Result<String> {
+        let mut dump = self.daemon.command(&Path::new(BIN).join("pg_dump"));
+        dump.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "postgres", "-d", database]);
+        let output = dump.args(["--schema-only", "--create"]).env("PGPASSWORD", &self.password).output()?;
+        ensure!(output.status.success(), "pg_dump: {}", String::from_utf8_lossy(&output.stderr).trim_end());
+        let text = String::from_utf8(output.stdout)?;
+        // Both carry a random word.
+        let stays = |line: &&str| !line.starts_with("\\restrict ") && !line.starts_with("\\unrestrict ");
+        Ok(text.lines().filter(stays).collect::<Vec<_>>().join("\n"))
+    }
+
     /// What it has logged.
     pub fn log(&self) -> String {
         self.daemon.log()

@@ -1,0 +1,23 @@
+//! Hardens a Postgres database by a plan, and proves that it is hardened. It knows nothing of Kubernetes, reads no clock, prints
+//! nothing, and no value of its reports or errors is a secret.
+
+mod check;
+mod down;
+mod harden;
+mod notices;
+mod plan;
+mod problem;
+mod remedy;
+mod server;
+mod session;
+mod settings;
+mod triggers;
+mod verify;
+
+pub use down::{Removed, down};
+pub use harden::{Hardened, harden};
+pub use plan::{Audit, AuditClass, Extension, Invalid, Plan, Scope, WantedExtension};
+pub use problem::{Problem, Reason};
+pub use session::{address, connect};
+pub use settings::Setting;
+pub use verify::{Check, Control, Outcome, Verification, verify};
