@@ -8,7 +8,7 @@ use crate::{
     plan::{Audit, Extension, Plan},
     problem::{Doing, Problem, Reason},
     server,
-    session::{self, execute, quoted},
+    session::{self, RUN, execute, quoted},
     settings::{self, Setting},
 };
 
@@ -60,6 +60,10 @@ pub struct Removed {
 /// anything does.
 pub async fn down(connection: &mut PgConnection, plan: &Plan, cascade: bool) -> Result<Removed, Problem> {
     plan.check()?;
+    session::within(RUN, Doing::Look, run(connection, plan, cascade)).await
+}
+
+async fn run(connection: &mut PgConnection, plan: &Plan, cascade: bool) -> Result<Removed, Problem> {
     session::assert_safe(connection).await?;
     server::version(connection).await?;
     server::assert_writable(connection).await?;

@@ -7,7 +7,7 @@ use crate::{
     plan::{Audit, Extension, Plan, WantedExtension},
     problem::{Doing, Problem, Reason},
     server::{self, Installed, Preload},
-    session::{self, execute, literal, quoted},
+    session::{self, RUN, execute, literal, quoted},
     settings::{self, Setting},
     triggers,
 };
@@ -28,6 +28,10 @@ pub struct Hardened {
 /// Brings the database of the session to the plan. The session is one of [`connect`](crate::connect).
 pub async fn harden(connection: &mut PgConnection, plan: &Plan) -> Result<Hardened, Problem> {
     plan.check()?;
+    session::within(RUN, Doing::Look, run(connection, plan)).await
+}
+
+async fn run(connection: &mut PgConnection, plan: &Plan) -> Result<Hardened, Problem> {
     session::assert_safe(connection).await?;
     let server_version = server::version(connection).await?;
     server::assert_writable(connection).await?;

@@ -116,8 +116,8 @@ impl Reason {
         }
     }
 
-    /// The reason and the SQLSTATE of an error, whatever was being done.
-    fn of(error: &sqlx::Error) -> (Self, Option<String>) {
+    /// The reason of an error and its SQLSTATE, whatever was being done.
+    pub fn of(error: &sqlx::Error) -> (Self, Option<String>) {
         let code = match error {
             sqlx::Error::Database(error) => error.code().filter(|code| is_sqlstate(code)),
             sqlx::Error::Tls(_) => return (Self::TlsFailed, None),

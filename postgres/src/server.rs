@@ -105,15 +105,23 @@ pub(crate) async fn preload(connection: &mut PgConnection, extension: Extension)
     if value(connection, setting).await?.is_some() {
         return Ok(Preload::Loaded);
     }
+    let configured = is_configured(connection, extension).await?;
+    Ok(if configured { Preload::Configured } else { Preload::Missing })
+}
+
+/// Whether the next start would load the library.
+async fn is_configured(connection: &mut PgConnection, extension: Extension) -> sqlx::Result<bool> {
     // The last line of the configuration that names the setting wins, and it is read anew, reloaded or not.
     let sql = "SELECT setting FROM pg_catalog.pg_file_settings WHERE name = 'shared_preload_libraries' \
                ORDER BY seqno DESC LIMIT 1";
-    let list = match sqlx::query_scalar::<_, Option<String>>(sql).fetch_optional(connection).await {
-        Ok(list) => list.flatten().unwrap_or_default(),
-        Err(error) if is_denied(&error) => String::new(),
-        Err(error) => return Err(error),
-    };
-    Ok(if names(&list, extension) { Preload::Configured } else { Preload::Missing })
+    match sqlx::query_scalar::<_, Option<String>>(sql).fetch_optional(&mut *connection).await {
+        Ok(list) => return Ok(names(&list.flatten().unwrap_or_default(), extension)),
+        Err(error) if !is_denied(&error) => return Err(error),
+        Err(_) => {}
+    }
+    // Who may not read the file may know that the list waits for a restart, if not what is in it. No row: not even that.
+    let sql = "SELECT pending_restart FROM pg_catalog.pg_settings WHERE name = 'shared_preload_libraries'";
+    Ok(sqlx::query_scalar(sql).fetch_optional(connection).await?.unwrap_or(false))
 }
 
 /// Whether a value of `shared_preload_libraries` names the library.

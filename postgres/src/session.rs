@@ -10,6 +10,8 @@ use crate::problem::{Doing, Problem, Reason};
 
 /// A server that is slower than this to let in is taken for none.
 const CONNECT: Duration = Duration::from_secs(5);
+/// Longer than any run takes that waits for locks and deadlines of the server.
+pub(crate) const RUN: Duration = Duration::from_mins(5);
 /// Sent when a session begins, so that it outranks what the owner of the database set for it: objects that he made are not
 /// found (CVE-2018-1058), no other role is taken on, strings are read as they are written, and nothing waits for ever.
 const SETTINGS: [(&str, &str); 7] = [
@@ -39,10 +41,19 @@ pub fn address(url: &SecretString, password: Option<&SecretString>) -> Result<Pg
 /// Opens a session that is safe in a database of somebody else's. No statement of it is logged on this side.
 pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection, Problem> {
     let options = options.clone().options(SETTINGS).disable_statement_logging();
-    match timeout(CONNECT, options.connect()).await {
-        Ok(connection) => connection.map_err(Problem::when(Doing::Connect)),
-        Err(_) => Err(Problem::usual(Reason::Unreachable, Doing::Connect, "connecting: no answer in time")),
-    }
+    let connected = async { options.connect().await.map_err(Problem::when(Doing::Connect)) };
+    within(CONNECT, Doing::Connect, connected).await
+}
+
+/// Gives up on a server that takes connections and never answers; its own deadlines do not help against that. What was
+/// begun there is rolled back when the session is dropped.
+pub(crate) async fn within<T>(
+    limit: Duration,
+    doing: Doing,
+    future: impl Future<Output = Result<T, Problem>>,
+) -> Result<T, Problem> {
+    let late = |_| Problem::usual(Reason::Unreachable, doing, format!("{doing}: no answer in time"));
+    timeout(limit, future).await.map_err(late)?
 }
 
 /// Whether a session that somebody else opened is as safe.
@@ -88,6 +99,16 @@ mod tests {
         }
         let good = address(&"postgres://app@db/shop\n".to_owned().into(), Some(&"p\r\n".to_owned().into()));
         assert_eq!(good.unwrap().get_host(), "db");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_never_answers_is_given_up() {
+        let never = std::future::pending::<Result<(), Problem>>();
+        let problem = within(Duration::from_millis(1), Doing::Commit, never).await.unwrap_err();
+        assert_eq!(
+            (problem.reason, &*problem.detail),
+            (Reason::Unreachable, "committing: no answer in time")
+        );
     }
 
     #[test]

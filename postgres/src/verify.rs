@@ -14,7 +14,7 @@ use sqlx::{PgConnection, postgres::PgConnectOptions};
 use crate::{
     plan::{Extension, Plan},
     problem::{Doing, Problem, tame},
-    session::{self, quoted},
+    session::{self, RUN, quoted},
     settings::Setting,
 };
 
@@ -127,6 +127,10 @@ struct Eye {
 /// has them.
 pub async fn verify(options: &PgConnectOptions, plan: &Plan) -> Result<Verification, Problem> {
     plan.check()?;
+    session::within(RUN, Doing::Look, run(options, plan)).await
+}
+
+async fn run(options: &PgConnectOptions, plan: &Plan) -> Result<Verification, Problem> {
     let mut connection = session::connect(options).await?;
     session::assert_safe(&mut connection).await?;
     let version = crate::server::version(&mut connection).await?;

@@ -1,10 +1,11 @@
 //! `postgres-login FILE...`: logs in to Postgres with the addresses that the files hold, and says what came of it. The
 //! values stay in memory: no argument, log line or message has one.
 
-use std::{io::ErrorKind, path::Path, str::FromStr, time::Duration};
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, bail};
-use secrecy::{ExposeSecret, SecretString};
+use postgres_hardening::{Reason, address};
+use secrecy::SecretString;
 use sqlx::{ConnectOptions, Connection, postgres::PgConnectOptions};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -60,18 +61,11 @@ fn read(file: &str) -> anyhow::Result<SecretString> {
     Ok(std::fs::read_to_string(file).with_context(|| format!("reading {file}"))?.into())
 }
 
-/// What the address says; nothing when it is none. sqlx's own error repeats parts of it.
+/// What the address says; nothing when it is none.
 fn options(url: &SecretString, password: Option<&SecretString>) -> Option<PgConnectOptions> {
-    let url = url.expose_secret().trim_end_matches(['\r', '\n']);
-    let is_postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
-    let options = is_postgres.then(|| PgConnectOptions::from_str(url).ok()).flatten()?;
+    let options = address(url, password).ok()?.application_name(crds::MANAGER);
     // No object that others may have made is ever found by its bare name (CVE-2018-1058).
-    let options = options.application_name(crds::MANAGER).options([("search_path", "pg_catalog")]);
-    let options = options.disable_statement_logging();
-    Some(match password {
-        Some(password) => options.password(password.expose_secret().trim_end_matches(['\r', '\n'])),
-        None => options,
-    })
+    Some(options.options([("search_path", "pg_catalog")]).disable_statement_logging())
 }
 
 async fn one(options: &PgConnectOptions) -> (Outcome, Option<String>) {
@@ -86,27 +80,16 @@ async fn one(options: &PgConnectOptions) -> (Outcome, Option<String>) {
     }
 }
 
-/// By class and SQLSTATE, never by text, which is in the server's language.
 fn outcome_of(error: &sqlx::Error) -> (Outcome, Option<String>) {
-    let code = match error {
-        sqlx::Error::Database(error) => error.code(),
-        sqlx::Error::Tls(_) => return (Outcome::TlsFailed, None),
-        sqlx::Error::Io(error) if is_of_tls(error) => return (Outcome::TlsFailed, None),
-        _ => None,
+    let (reason, code) = Reason::of(error);
+    let outcome = match reason {
+        Reason::InvalidUrl => Outcome::InvalidUrl,
+        Reason::Unreachable => Outcome::Unreachable,
+        Reason::TlsFailed => Outcome::TlsFailed,
+        Reason::AuthFailed => Outcome::AuthFailed,
+        Reason::DatabaseMissing => Outcome::DatabaseMissing,
+        Reason::TooManyConnections => Outcome::TooManyConnections,
+        _ => Outcome::Refused,
     };
-    let outcome = match code.as_deref() {
-        // Starting up, and shutting down.
-        None | Some("57P01" | "57P02" | "57P03") => Outcome::Unreachable,
-        Some("28000" | "28P01") => Outcome::AuthFailed,
-        Some("3D000") => Outcome::DatabaseMissing,
-        Some("53300") => Outcome::TooManyConnections,
-        Some(_) => Outcome::Refused,
-    };
-    (outcome, code.map(Into::into))
-}
-
-/// rustls' errors come as those of the socket; a file that is not there or may not be read is the address's `sslrootcert`.
-fn is_of_tls(error: &std::io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied)
-        || error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
+    (outcome, code)
 }

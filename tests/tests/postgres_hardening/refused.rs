@@ -1,11 +1,17 @@
 //! What stands in the way has its reason, and nothing is half done.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use postgres_hardening::{Outcome, Reason, connect, harden};
+use rustix::process::Signal;
 use serde_json::json;
 use testbed::postgres::Options;
+use testbed::{Look, wait_until};
 
 use crate::{READY, Scene, full, only, plan};
+
+const SOON: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn a_library_that_is_not_loaded_is_told_from_one_that_waits_for_a_restart() -> Result<()> {
@@ -22,6 +28,15 @@ async fn a_library_that_is_not_loaded_is_told_from_one_that_waits_for_a_restart(
     assert_eq!(problem.reason, Reason::RestartPending);
     assert!(!problem.reason.is_terminal() && problem.fix.contains("kubectl cnpg restart"), "{problem}");
     assert_eq!(scene.state()?, "");
+    scene.postgres.sql("shop", "SELECT pg_reload_conf()")?;
+    assert_eq!(scene.refused("owner", &full()).await?.reason, Reason::PreloadMissing, "he sees neither");
+    scene.postgres.sql("shop", "GRANT pg_read_all_settings TO owner")?;
+    // Until the server has read its file again.
+    wait_until(SOON, "the owner to see it", async || match scene.refused("owner", &full()).await {
+        Ok(problem) if problem.reason == Reason::RestartPending => Look::Done(()),
+        other => Look::NotYet(format!("{other:?}")),
+    })
+    .await?;
     let problem = scene.refused("postgres", &only(&json!({"name": "pg_stat_statements"}))?).await?;
     assert_eq!(problem.reason, Reason::PreloadMissing);
     scene.postgres.stop();
@@ -115,14 +130,17 @@ async fn each_way_in_which_a_session_does_not_begin_has_its_reason() -> Result<(
         .postgres
         .sql("shop", "ALTER ROLE eye CONNECTION LIMIT -1; REVOKE CONNECT ON DATABASE shop FROM PUBLIC")?;
     assert_eq!(reason(&eye).await, Some(Reason::Refused));
+    scene.postgres.signal(Signal::STOP);
+    // It takes the connection and never answers.
+    let answered = tokio::time::timeout(SOON, reason(&eye)).await?;
+    assert_eq!(answered, Some(Reason::Unreachable));
     scene.postgres.stop();
     assert_eq!(reason(&eye).await, Some(Reason::Unreachable));
     let other = Scene::set_with(&Options { tls: Some(&[]), ..Options::default() })?;
     let stranger = other.as_role("eye")?.ssl_root_cert("/nowhere");
     assert_eq!(reason(&stranger).await, Some(Reason::TlsFailed));
-    let stranger = other.as_role("eye")?.ssl_root_cert(
-        Scene::set_with(&Options { tls: Some(&[]), ..Options::default() })?.postgres.ca_file(),
-    );
+    let third = Scene::set_with(&Options { tls: Some(&[]), ..Options::default() })?;
+    let stranger = other.as_role("eye")?.ssl_root_cert(third.postgres.ca_file());
     assert_eq!(reason(&stranger).await, Some(Reason::TlsFailed), "another authority");
     Ok(())
 }
