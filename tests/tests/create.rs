@@ -122,6 +122,10 @@ fn check_values(live: &Secret) {
     let wanted = [
         ("AI_API_KEY", "value of api-key"),
         ("DATABASE_URL", "postgres://value of username:value%20of%20password@orders-db:5432/orders"),
+        (
+            "DATABASE_URL",
+            "postgres://value of username:value%20of%20password@ledger-db:5432/ledger?sslmode=require",
+        ),
         ("DB_PASSWORD", "value of password"),
         ("DB_USER", "value of username"),
         ("signing-key.pem", "value of signing-key.pem"),
