@@ -7,8 +7,10 @@ mod file;
 mod host;
 mod keys;
 mod onboard;
+mod postgres;
 mod render;
 mod source;
+mod verify;
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
@@ -17,7 +19,8 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
 /// Work with HardenedService resources: see what becomes of one before it is applied, install the resource
-/// definition, open a namespace for it, make or inspect a certificate, look after the operator's keys.
+/// definition, open a namespace for it, make or inspect a certificate, prove that a database is hardened, look after the
+/// operator's keys.
 #[derive(Parser)]
 #[command(name = "kubectl-hardened", bin_name = "kubectl hardened", version)]
 struct Arguments {
@@ -32,11 +35,17 @@ enum Command {
     Onboard(onboard::Arguments),
     Cert(cert::Arguments),
     Keys(keys::Arguments),
+    Verify(verify::Arguments),
+    PostgresInit(postgres::Arguments),
 }
 
 fn main() -> ExitCode {
     let command = Arguments::parse().command;
-    let code_of_errors = if let Command::Cert(arguments) = &command { arguments.code_of_errors() } else { 1 };
+    let code_of_errors = match &command {
+        Command::Cert(arguments) => arguments.code_of_errors(),
+        Command::Verify(_) => verify::COULD_NOT_LOOK,
+        _ => 1,
+    };
     match run(command) {
         Ok(code) => code.into(),
         Err(error) => {
@@ -54,6 +63,8 @@ fn run(command: Command) -> Result<u8> {
         Command::Onboard(arguments) => (onboard::run(&arguments)?, 0),
         Command::Cert(arguments) => cert::run(&arguments)?,
         Command::Keys(arguments) => (keys::run(&arguments)?, 0),
+        Command::Verify(arguments) => verify::run(&arguments)?,
+        Command::PostgresInit(arguments) => (postgres::run(&arguments)?, 0),
     };
     match std::io::stdout().write_all(answer.as_bytes()) {
         // `| head` closes the pipe when it has seen enough.

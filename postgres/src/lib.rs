@@ -4,6 +4,7 @@
 mod check;
 mod down;
 mod harden;
+mod init;
 mod notices;
 mod plan;
 mod problem;
@@ -16,6 +17,7 @@ mod verify;
 
 pub use down::{Removed, down};
 pub use harden::{Hardened, harden};
+pub use init::{init_sql, server_settings};
 pub use plan::{Audit, AuditClass, Extension, Invalid, Plan, Scope, WantedExtension};
 pub use problem::{Problem, Reason};
 pub use session::{address, connect};
