@@ -20,7 +20,7 @@ use crate::{
     ownership::is_ours,
     secrets::{self, Awaited},
     version::exactly,
-    write::Writer,
+    write::{Writer, whole_secret},
 };
 
 /// Children without which pods must not start: the policy that isolates them, their identity, and what they mount.
@@ -207,16 +207,8 @@ async fn secret(
 }
 
 fn desired(plan: &SecretPlan, content: &Content) -> Secret {
-    let mut metadata = plan.metadata.clone();
     let seal = content.seal.iter().map(|seal| (crds::SEAL_ANNOTATION.to_owned(), seal.clone()));
-    metadata.annotations.get_or_insert_default().extend(seal);
-    metadata.annotations.take_if(|annotations| annotations.is_empty());
-    Secret {
-        metadata,
-        type_: Some(plan.type_.into()),
-        data: Some(content.values.data()),
-        ..Secret::default()
-    }
+    whole_secret(plan, seal, content.values.data())
 }
 
 async fn announce(pass: &Pass<'_>, reason: crate::pki::IssueReason, leaf: &crate::pki::Leaf) {

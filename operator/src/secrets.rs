@@ -24,7 +24,7 @@ use render::Problem;
 pub use login::Login;
 pub use pending::{Awaited, Pending, restart_hash};
 use revert::{Before, Rejected};
-use values::Values;
+use values::{Sealed, Values};
 pub use write::write;
 
 use crate::{backoff, cache::ValuesNote, error::Error, issuer::Case, observe, vault::Failure};
@@ -44,7 +44,7 @@ pub struct Decision {
     /// What becomes of the values before.
     pub before: Before,
     /// A login with new values that a Job tries: what its names end in, and the values where they were read just now.
-    pub login: Option<(String, Option<Values>)>,
+    pub login: Option<(String, Option<Sealed>)>,
 }
 
 /// What apply does with the operator's Secret.

@@ -1,13 +1,15 @@
 //! The write path of one child: create, compare, dry run, replace, delete. Foreign objects are never touched.
 
+use std::collections::BTreeMap;
+
 use crds::{ChildState, LAST_CHANGE_ANNOTATION, MANAGER, Reason, RestartCause};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, PostParams, Preconditions},
     core::{DynamicObject, Status},
 };
-use render::{Child, Kind, Outcome, Problem};
+use render::{Child, Kind, Outcome, Problem, SecretPlan};
 use serde_json::Value;
 
 use crate::{
@@ -278,6 +280,18 @@ fn without_values(kind: Kind, mut live: DynamicObject) -> DynamicObject {
 /// An object from JSON.
 pub fn object(value: &Value) -> Result<DynamicObject, serde_json::Error> {
     serde_json::from_value(value.clone())
+}
+
+/// A Secret as its plan has it, with annotations and the values.
+pub fn whole_secret(
+    plan: &SecretPlan,
+    annotations: impl IntoIterator<Item = (String, String)>,
+    data: BTreeMap<String, ByteString>,
+) -> Secret {
+    let mut metadata = plan.metadata.clone();
+    metadata.annotations.get_or_insert_default().extend(annotations);
+    metadata.annotations.take_if(|annotations| annotations.is_empty());
+    Secret { metadata, type_: Some(plan.type_.into()), data: Some(data), ..Secret::default() }
 }
 
 /// Every write carries our name.

@@ -19,7 +19,7 @@ pub use down::{Removed, down};
 pub use harden::{Hardened, harden};
 pub use init::{init_sql, server_settings};
 pub use plan::{Audit, AuditClass, Extension, Invalid, Plan, Scope, WantedExtension};
-pub use problem::{Problem, Reason};
+pub use problem::{Problem, Reason, is_sqlstate};
 pub use session::{address, connect};
 pub use settings::Setting;
 pub use verify::{Check, Control, Outcome, Verification, verify};

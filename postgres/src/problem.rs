@@ -222,7 +222,7 @@ pub(crate) fn tame(text: &str) -> String {
 }
 
 /// A server may send anything; only what is a code is repeated.
-fn is_sqlstate(code: &str) -> bool {
+pub fn is_sqlstate(code: &str) -> bool {
     code.len() == 5 && code.bytes().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
 }
 

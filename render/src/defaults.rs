@@ -1,7 +1,6 @@
 //! Every value that counts where the spec says nothing. It belongs to the apiVersion and never changes within it.
 
 use crds::{Environment, HardenedService, ImagePullPolicy, PathMatchType};
-use k8s_openapi::api::core::v1::LocalObjectReference;
 
 /// Container port for HTTPS.
 pub const HTTP_PORT: i32 = 8443;
@@ -57,10 +56,4 @@ pub fn image_pull_policy(image: &str) -> ImagePullPolicy {
 pub fn ports(service: &HardenedService) -> (i32, i32) {
     let ports = service.spec.workload.ports.as_ref();
     (ports.and_then(|p| p.http).unwrap_or(HTTP_PORT), ports.and_then(|p| p.metrics).unwrap_or(METRICS_PORT))
-}
-
-/// Where pull secrets are, as a pod names them.
-pub fn pull_secrets(service: &HardenedService) -> Vec<LocalObjectReference> {
-    let named = service.spec.workload.image_pull_secrets.iter();
-    named.map(|reference| LocalObjectReference { name: reference.name.clone() }).collect()
 }

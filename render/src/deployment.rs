@@ -8,14 +8,13 @@ use k8s_openapi::{
     },
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
 };
-use kube::ResourceExt;
 
 use crate::{
     Facts,
     container::container,
     defaults,
     meta::{self, Component},
-    replicas, scheduling, security, some, volumes,
+    pod, replicas, scheduling, some, volumes,
 };
 
 pub fn deployment(service: &HardenedService, facts: &Facts) -> Deployment {
@@ -38,7 +37,7 @@ pub fn deployment(service: &HardenedService, facts: &Facts) -> Deployment {
             revision_history_limit: Some(10),
             template: PodTemplateSpec {
                 metadata: Some(template_metadata(service, facts)),
-                spec: Some(pod(service)),
+                spec: Some(pod_spec(service)),
             },
             ..DeploymentSpec::default()
         },
@@ -57,32 +56,19 @@ fn template_metadata(service: &HardenedService, facts: &Facts) -> ObjectMeta {
     ObjectMeta { labels: Some(labels), annotations: some(annotations), ..ObjectMeta::default() }
 }
 
-fn pod(service: &HardenedService) -> PodSpec {
+fn pod_spec(service: &HardenedService) -> PodSpec {
     let workload = &service.spec.workload;
     let (volumes, mounts): (Vec<_>, Vec<_>) = volumes::mounted(service).into_iter().unzip();
     PodSpec {
         containers: vec![container(service, mounts)],
         volumes: Some(volumes),
-        service_account_name: Some(service.name_any()),
-        // The server writes the old name of the field as well.
-        service_account: Some(service.name_any()),
-        automount_service_account_token: Some(false),
-        // Otherwise every Service of the namespace becomes environment of the process.
-        enable_service_links: Some(false),
-        security_context: Some(security::pod()),
-        host_users: workload.user_namespaces.unwrap_or_default().then_some(false),
         affinity: Some(scheduling::affinity(service)),
         topology_spread_constraints: Some(scheduling::spread(service)),
-        node_selector: some(workload.node_selector.clone()),
-        tolerations: some(workload.tolerations.iter().map(scheduling::toleration).collect()),
         priority_class_name: workload.priority_class_name.clone(),
-        image_pull_secrets: some(defaults::pull_secrets(service)),
         termination_grace_period_seconds: Some(
             workload.termination_grace_period_seconds.unwrap_or(defaults::GRACE_SECONDS),
         ),
-        dns_policy: Some("ClusterFirst".into()),
         restart_policy: Some("Always".into()),
-        scheduler_name: Some("default-scheduler".into()),
-        ..PodSpec::default()
+        ..pod::common(service)
     }
 }

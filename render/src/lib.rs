@@ -15,6 +15,7 @@ mod identity;
 pub mod login;
 mod meta;
 mod network_policy;
+mod pod;
 mod pod_disruption_budget;
 mod policy;
 mod probes;

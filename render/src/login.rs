@@ -14,7 +14,7 @@ use kube::ResourceExt;
 use crate::{
     Facts, SecretPlan, defaults,
     meta::{self, Component},
-    quantity, scheduling, secrets, security, some, volumes,
+    pod, quantity, secrets, security, volumes,
 };
 
 const DIR: &str = "/etc/hardened/login";
@@ -32,8 +32,7 @@ pub fn name(service: &HardenedService, values: &str) -> String {
 /// What the Job reads, without values.
 pub fn secret(service: &HardenedService, facts: &Facts) -> Option<SecretPlan> {
     let values = facts.login.as_ref()?;
-    let keys = logins(service).iter().flat_map(|login| [Some(&login.url), login.password.as_ref()]);
-    let mut keys: Vec<_> = keys.flatten().cloned().map(Into::into).collect();
+    let mut keys: Vec<_> = names(service).cloned().map(Into::into).collect();
     keys.sort();
     keys.dedup();
     Some(SecretPlan {
@@ -60,7 +59,7 @@ pub fn job(service: &HardenedService, facts: &Facts) -> Option<Job> {
             suspend: Some(false),
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta { labels: Some(pod_labels(service)), ..ObjectMeta::default() }),
-                spec: Some(pod(service, facts, values)),
+                spec: Some(pod_spec(service, facts, values)),
             },
             ..JobSpec::default()
         }),
@@ -76,12 +75,11 @@ fn pod_labels(service: &HardenedService) -> BTreeMap<String, String> {
     labels
 }
 
-fn pod(service: &HardenedService, facts: &Facts, values: &str) -> PodSpec {
-    let workload = &service.spec.workload;
+fn pod_spec(service: &HardenedService, facts: &Facts, values: &str) -> PodSpec {
     let source = volumes::secret(&name(service, values));
     let login = Volume { name: VOLUME.into(), secret: Some(source), ..Volume::default() };
     // An address may name a file with the CA that the platform's or the user's volume holds.
-    let users = workload.volumes.iter().filter(|v| v.config_map.is_some() || v.secret.is_some());
+    let users = service.spec.workload.volumes.iter().filter(|v| v.config_map.is_some() || v.secret.is_some());
     let (volumes, mounts): (Vec<_>, Vec<_>) = [(login, volumes::read_only(VOLUME, DIR))]
         .into_iter()
         .chain(secrets::mounted(service))
@@ -90,20 +88,9 @@ fn pod(service: &HardenedService, facts: &Facts, values: &str) -> PodSpec {
     PodSpec {
         containers: vec![container(service, facts, mounts)],
         volumes: Some(volumes),
-        service_account_name: Some(service.name_any()),
-        service_account: Some(service.name_any()),
-        automount_service_account_token: Some(false),
-        enable_service_links: Some(false),
-        security_context: Some(security::pod()),
-        host_users: workload.user_namespaces.unwrap_or_default().then_some(false),
-        node_selector: some(workload.node_selector.clone()),
-        tolerations: some(workload.tolerations.iter().map(scheduling::toleration).collect()),
-        image_pull_secrets: some(defaults::pull_secrets(service)),
         termination_grace_period_seconds: Some(5),
-        dns_policy: Some("ClusterFirst".into()),
         restart_policy: Some("Never".into()),
-        scheduler_name: Some("default-scheduler".into()),
-        ..PodSpec::default()
+        ..pod::common(service)
     }
 }
 
@@ -132,6 +119,11 @@ fn args(service: &HardenedService) -> Vec<String> {
         format!("{}{}", file(&login.url), password.collect::<String>())
     };
     ["postgres-login".to_owned()].into_iter().chain(logins(service).iter().map(of)).collect()
+}
+
+/// Names of the values that a login needs.
+pub fn names(service: &HardenedService) -> impl Iterator<Item = &String> {
+    logins(service).iter().flat_map(|login| [Some(&login.url), login.password.as_ref()]).flatten()
 }
 
 /// The addresses that are tried.

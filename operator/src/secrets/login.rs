@@ -3,6 +3,7 @@
 use crds::Reason;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::ListParams, core::DynamicObject};
+use postgres_hardening::is_sqlstate;
 use render::{Kind, Problem};
 use serde_json::Value;
 
@@ -44,9 +45,7 @@ pub enum State {
 
 /// What the login needs of the values; nothing where it is what the workload has already.
 pub fn needed(case: &Case<'_>, new: &Values, own: &Values) -> Option<Values> {
-    let logins = render::login::logins(case.service).iter();
-    let names = logins.flat_map(|login| [Some(&login.url), login.password.as_ref()]).flatten();
-    let needed = new.only(names);
+    let needed = new.only(render::login::names(case.service));
     let differs = needed.names().any(|name| needed.get(name) != own.get(name));
     differs.then_some(needed)
 }
@@ -127,10 +126,6 @@ fn report(pod: &Pod) -> Option<Report> {
     let ended = statuses.first()?.state.as_ref()?.terminated.as_ref()?;
     let report: Report = serde_json::from_str(ended.message.as_ref()?).ok()?;
     (report.outcome != Outcome::LoggedIn).then_some(report)
-}
-
-fn is_sqlstate(code: &str) -> bool {
-    code.len() == 5 && code.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::{
     Content, Decision, Plan,
     pending::{Pending, restart_hash, restart_hash_of},
     sync::Sync,
-    values::Values,
+    values::{Sealed, Values},
 };
 use crate::{
     error::Error,
@@ -28,7 +28,7 @@ pub enum Before {
     /// It holds what it should.
     Keep,
     /// It should hold these.
-    Write(Values),
+    Write(Sealed),
 }
 
 /// Values that the pods could not start with. It stands in an annotation of the operator's Secret; nothing can be learned
@@ -101,15 +101,20 @@ impl Sync<'_> {
     /// The same for values that are about to be replaced. Those of a restart that is not done are not proven: what was
     /// before them stays.
     pub fn next_before(&self, own: Values) -> Before {
-        if self.standing() == Standing::Settled { Before::Write(own) } else { self.kept_before() }
+        if self.standing() == Standing::Settled {
+            Before::Write(self.sealed(own))
+        } else {
+            self.kept_before()
+        }
     }
 
     /// The values before, when the pods did not start with those that are in place.
     pub async fn revert(&self) -> Result<Option<Decision>, Error> {
-        let Standing::GivenUp(why) = self.standing() else { return Ok(None) };
+        // Most passes end here: a look into the cache, and no HMAC.
         if !self.before_is_there() {
             return Ok(None);
         }
+        let Standing::GivenUp(why) = self.standing() else { return Ok(None) };
         let (namespace, service) = (&self.case.key.namespace, self.case.service);
         let Some(live) = self.live().await? else { return Ok(None) };
         let api: Api<Secret> = Api::namespaced(self.case.ctx.client.clone(), namespace);

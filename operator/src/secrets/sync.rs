@@ -15,7 +15,7 @@ use super::{
     kept, left,
     login::{self, Login},
     pending::Pending,
-    values::Values,
+    values::{Sealed, Values},
     wait::Wait,
 };
 use crate::{
@@ -223,6 +223,11 @@ impl<'a> Sync<'a> {
         let values = Values::of(live);
         let seal = live.annotations().get(crds::SEAL_ANNOTATION)?;
         (*seal == self.seal(&values)).then_some(values)
+    }
+
+    /// For a Secret of their own.
+    pub fn sealed(&self, values: Values) -> Sealed {
+        Sealed { seal: self.seal(&values), values }
     }
 
     pub fn seal(&self, values: &Values) -> String {

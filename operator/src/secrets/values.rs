@@ -19,6 +19,14 @@ const LONGEST_KEY: usize = 253;
 #[derive(Default)]
 pub struct Values(BTreeMap<String, SecretSlice<u8>>);
 
+/// Values with the seal of an operator's keys, by which the operator knows its own.
+pub struct Sealed {
+    /// The values.
+    pub values: Values,
+    /// HMAC over them.
+    pub seal: String,
+}
+
 impl Values {
     /// Of a Secret as it was read.
     pub fn of(secret: &Secret) -> Self {
@@ -110,9 +118,7 @@ impl Values {
                 "spec.secrets.required: no source has {name}; write it there, or correct the name"
             ));
         }
-        let logins = render::login::logins(service).iter();
-        let mut named = logins.flat_map(|login| [Some(&login.url), login.password.as_ref()]).flatten();
-        if let Some(name) = named.find(missing) {
+        if let Some(name) = render::login::names(service).find(missing) {
             return Err(format!(
                 "spec.secrets.postgresLogins: no source has {name}; write it there, or correct the name"
             ));

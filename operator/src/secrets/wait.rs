@@ -7,7 +7,7 @@ use super::{
     login::{self, Login, State},
     revert::{self, Rejected},
     sync::Sync,
-    values::Values,
+    values::{Sealed, Values},
     window,
 };
 use crate::{cache::ValuesNote, error::Error};
@@ -21,7 +21,7 @@ pub struct Wait {
     /// A login with them.
     pub login: Option<Login>,
     /// The values that it needs.
-    pub values: Option<Values>,
+    pub values: Option<Sealed>,
 }
 
 impl Sync<'_> {
@@ -58,7 +58,8 @@ impl Sync<'_> {
         if self.case.facts.settings.jobs.image.is_none() {
             return Ok(Some(Wait { problem: login::not_allowed(), opens: None, login: None, values: None }));
         }
-        let values = login::suffix(&self.seal(&needed));
+        let needed = self.sealed(needed);
+        let values = login::suffix(&needed.seal);
         let state = login::state(self.case, &values);
         let last = last.filter(|last| last.values == values);
         let held = match (state, last) {
@@ -67,7 +68,7 @@ impl Sync<'_> {
             (State::Failed, _) => Some(login::why(self.case, &values).await?),
             (_, last) => last.and_then(|last| last.held),
         };
-        let names: Vec<_> = needed.names().map(str::to_owned).collect();
+        let names: Vec<_> = needed.values.names().map(str::to_owned).collect();
         let problem = held.clone().unwrap_or_else(|| login::under_way(&names));
         let login = Login { values, state, held };
         Ok(Some(Wait { problem, opens: None, login: Some(login), values: Some(needed) }))

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use render::{Applied, Child, Kind, Outcome, SecretPlan, whole_seconds};
 
-use super::{Content, Decision, Plan, revert::Before, values::Values};
+use super::{Content, Decision, Plan, revert::Before, values::Sealed};
 use crate::{
     apply::Pass,
     cache::ValuesNote,
@@ -13,7 +13,7 @@ use crate::{
     error::Error,
     events::{Happening, Severity},
     ownership::is_ours,
-    write::Writer,
+    write::{Writer, whole_secret},
 };
 
 /// Writes one of the Secrets that hold values: the operator's own, or one beside it.
@@ -29,12 +29,18 @@ pub async fn write(
         return Ok(Writer { pass, child }.outcome(None, ChildState::Held, None));
     };
     if child.name == render::secrets::secret_name(pass.service) {
-        write_own(pass, child, plan, decision, applied).await
-    } else if child.name == render::secrets::before_name(pass.service) {
-        write_before(pass, child, plan, decision).await
-    } else {
-        write_login(pass, child, plan, decision).await
+        return write_own(pass, child, plan, decision, applied).await;
     }
+    let values = match &decision.before {
+        _ if child.name != render::secrets::before_name(pass.service) => {
+            // What the Job reads. Other values have another name: one that is there has them.
+            let is_there = pass.ctx.cache.get(Kind::Secret, &pass.key.namespace, &child.name).is_some();
+            decision.login.as_ref().and_then(|(_, values)| values.as_ref()).filter(|_| !is_there)
+        }
+        Before::Write(values) => Some(values),
+        Before::Gone | Before::Keep => None,
+    };
+    beside(pass, child, plan, values).await
 }
 
 /// Does what was decided, and says what status shows of it.
@@ -80,41 +86,17 @@ async fn write_own(
     }
 }
 
-/// The Secret with the values before.
-async fn write_before(
-    pass: &Pass<'_>,
-    child: &Child,
-    plan: &SecretPlan,
-    decision: &Decision,
-) -> Result<Outcome, Error> {
-    let values = if let Before::Write(values) = &decision.before { Some(values) } else { None };
-    beside(pass, child, plan, values).await
-}
-
-/// The Secret that the Job reads.
-async fn write_login(
-    pass: &Pass<'_>,
-    child: &Child,
-    plan: &SecretPlan,
-    decision: &Decision,
-) -> Result<Outcome, Error> {
-    let is_there = pass.ctx.cache.get(Kind::Secret, &pass.key.namespace, &child.name).is_some();
-    let values = decision.login.as_ref().and_then(|(_, values)| values.as_ref());
-    // Other values have another name.
-    beside(pass, child, plan, values.filter(|_| !is_there)).await
-}
-
 /// A Secret beside the operator's own; without values it stays as it is.
 async fn beside(
     pass: &Pass<'_>,
     child: &Child,
     plan: &SecretPlan,
-    values: Option<&Values>,
+    values: Option<&Sealed>,
 ) -> Result<Outcome, Error> {
     let writer = Writer { pass, child };
     let namespace = &pass.key.namespace;
     let meta = pass.ctx.cache.get(Kind::Secret, namespace, &child.name);
-    let Some(values) = values else {
+    let Some(Sealed { values, seal }) = values else {
         let meta = meta.filter(|meta| is_ours(&meta.metadata, pass.service));
         let state = if meta.is_some() { ChildState::Applied } else { ChildState::Held };
         return Ok(writer.outcome(meta.and_then(|meta| meta.metadata.uid.clone()), state, None));
@@ -123,14 +105,9 @@ async fn beside(
         Some(_) => Api::<Secret>::namespaced(pass.ctx.client.clone(), namespace).get_opt(&child.name).await?,
         None => None,
     };
-    let uid = pass.service.metadata.uid.as_deref().unwrap_or_default();
-    let seal = pass.ctx.keys().seal_values(uid, values.inputs());
-    let mut metadata = plan.metadata.clone();
-    metadata.annotations.get_or_insert_default().insert(SEAL_ANNOTATION.to_owned(), seal);
     pass.ctx.cache.expect_change(Kind::Secret, namespace, &child.name);
-    let desired =
-        Secret { metadata, type_: Some(plan.type_.into()), data: Some(values.data()), ..Secret::default() };
-    writer.settle_secret(live.as_ref(), &desired).await
+    let seal = (SEAL_ANNOTATION.to_owned(), seal.clone());
+    writer.settle_secret(live.as_ref(), &whole_secret(plan, [seal], values.data())).await
 }
 
 async fn put(
@@ -147,17 +124,10 @@ async fn put(
 }
 
 fn desired(plan: &SecretPlan, content: &Content) -> Secret {
-    let mut metadata = plan.metadata.clone();
     let pending = content.pending.iter().map(|p| (LAST_CHANGE_ANNOTATION.to_owned(), p.annotation()));
     let seal = (SEAL_ANNOTATION.to_owned(), content.note.seal.clone());
     let rejected = content.rejected.iter().map(|r| (REJECTED_ANNOTATION.to_owned(), r.annotation()));
-    metadata.annotations.get_or_insert_default().extend(pending.chain(rejected).chain([seal]));
-    Secret {
-        metadata,
-        type_: Some(plan.type_.into()),
-        data: Some(content.values.data()),
-        ..Secret::default()
-    }
+    whole_secret(plan, pending.chain(rejected).chain([seal]), content.values.data())
 }
 
 fn status(pass: &Pass<'_>, note: &ValuesNote, old: Option<SecretsStatus>, is_new: bool) -> SecretsStatus {
