@@ -1,11 +1,13 @@
 //! The state folder: where it is and what lies in it. It starts and stops nothing.
 
 use std::fs::{self, DirBuilder, File};
+use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
 
 /// What was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,10 +91,12 @@ impl State {
     /// Writes a file inside the folder, making the folders above it.
     pub fn write(&self, relative: &str, content: impl AsRef<[u8]>) -> Result<PathBuf> {
         let path = self.path(relative);
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        fs::write(&path, content).with_context(|| format!("write {}", path.display()))?;
+        let parent = path.parent().context("a file of no folder")?;
+        fs::create_dir_all(parent)?;
+        // Whole or not at all: whoever reads a note about a process while it is written again would take it for gone.
+        let mut file = NamedTempFile::new_in(parent)?;
+        file.write_all(content.as_ref())?;
+        file.persist(&path).with_context(|| format!("write {}", path.display()))?;
         Ok(path)
     }
 

@@ -74,3 +74,27 @@ pub fn any(state: &State) -> bool {
     let notes = fs::read_dir(state.path("users")).into_iter().flatten().flatten();
     notes.map(|note| note.path()).any(|note| process::recorded(&note).is_some())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_user_that_is_noted_again_and_again_is_never_taken_for_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::at(folder.path()).unwrap();
+        enter(&state).unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                (0..2000).for_each(|_| enter(&state).unwrap());
+                done.store(true, Ordering::Relaxed);
+            });
+            while !done.load(Ordering::Relaxed) {
+                assert!(any(&state), "the watch would stop the testbed under its user");
+            }
+        });
+    }
+}
