@@ -17,6 +17,8 @@ pub enum ConditionType {
     TLSReady,
     /// The values of `spec.secrets` are synced; only where the spec has some.
     SecretsReady,
+    /// The database is hardened, and that was proven; only with `spec.postgres`.
+    DatabaseReady,
     /// The Service and the host names are in order.
     ExposureReady,
     /// The default-deny `NetworkPolicy` with its openings is there.
@@ -25,13 +27,14 @@ pub enum ConditionType {
 
 impl ConditionType {
     /// Every type, in the order in which status shows them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Ready,
         Self::Reconciling,
         Self::Stalled,
         Self::WorkloadReady,
         Self::TLSReady,
         Self::SecretsReady,
+        Self::DatabaseReady,
         Self::ExposureReady,
         Self::NetworkReady,
     ];
@@ -45,6 +48,7 @@ impl ConditionType {
             Self::WorkloadReady => "WorkloadReady",
             Self::TLSReady => "TLSReady",
             Self::SecretsReady => "SecretsReady",
+            Self::DatabaseReady => "DatabaseReady",
             Self::ExposureReady => "ExposureReady",
             Self::NetworkReady => "NetworkReady",
         }
@@ -124,6 +128,45 @@ pub enum Reason {
     CertManagerMissing,
     /// cert-manager has no good certificate for the service; the message is its own. A certificate in use is kept.
     CertificateNotReady,
+    /// The operator's settings name no image for Jobs (`jobs.image`); a platform admin sets it.
+    JobsNotAllowed,
+    /// The Job that looks at the database ended without a word; the message names it. The next one tries again.
+    JobFailed,
+    /// Postgres does not load a library at its start; whoever runs the server adds it, as the message says.
+    PreloadMissing,
+    /// The library is in the configuration of Postgres, which was not restarted since; whoever runs the server does that.
+    RestartPending,
+    /// The login of `spec.postgres.connection` may not do it; the message says which right it lacks.
+    NotSuperuser,
+    /// Postgres does not have the extension, or not in this version; the message names those that it has.
+    NotAvailable,
+    /// Postgres is older than 13; upgrade it.
+    UnsupportedVersion,
+    /// Postgres takes no writes: let the connection lead to the primary. The next Job tries again.
+    ReadOnlyStandby,
+    /// Nobody answers as Postgres; open the way in `spec.network.egressTo`, or start it. The next Job tries again.
+    Unreachable,
+    /// Postgres does not let the login in; set the same password in both places, and look at pg_hba.conf.
+    AuthFailed,
+    /// Postgres has no TLS, or a certificate that is not trusted or not for its host; correct `spec.postgres.tls` or the
+    /// server.
+    TlsFailed,
+    /// There is no such database; create it, or correct the name.
+    DatabaseMissing,
+    /// Every connection of Postgres is taken. The next Job tries again.
+    TooManyConnections,
+    /// The Secret of `spec.postgres.connection` does not say where the database is; the message names what is missing.
+    InvalidUrl,
+    /// The schema of an extension does not exist; create it, or name another.
+    SchemaMissing,
+    /// An extension is installed in another schema, and nothing is moved; name that one, or drop it there.
+    WrongSchema,
+    /// Postgres refused a step otherwise; the message has its SQLSTATE.
+    DatabaseRefused,
+    /// Something of the database is not as the spec asks; the message names it and the fix. The next Job hardens again.
+    VerificationFailed,
+    /// Something of the database could not be seen; the message names the right that the verifying login lacks.
+    NotProven,
     /// A request to the API server failed; the operator tries again.
     ApiError,
     /// A pass over the resource hung or ended in a bug; the operator tries again, and its log says where. Report it.
@@ -167,6 +210,25 @@ impl Reason {
             Self::CertManagerIssuerNotAllowed => "CertManagerIssuerNotAllowed",
             Self::CertManagerMissing => "CertManagerMissing",
             Self::CertificateNotReady => "CertificateNotReady",
+            Self::JobsNotAllowed => "JobsNotAllowed",
+            Self::JobFailed => "JobFailed",
+            Self::PreloadMissing => "PreloadMissing",
+            Self::RestartPending => "RestartPending",
+            Self::NotSuperuser => "NotSuperuser",
+            Self::NotAvailable => "NotAvailable",
+            Self::UnsupportedVersion => "UnsupportedVersion",
+            Self::ReadOnlyStandby => "ReadOnlyStandby",
+            Self::Unreachable => "Unreachable",
+            Self::AuthFailed => "AuthFailed",
+            Self::TlsFailed => "TlsFailed",
+            Self::DatabaseMissing => "DatabaseMissing",
+            Self::TooManyConnections => "TooManyConnections",
+            Self::InvalidUrl => "InvalidUrl",
+            Self::SchemaMissing => "SchemaMissing",
+            Self::WrongSchema => "WrongSchema",
+            Self::DatabaseRefused => "DatabaseRefused",
+            Self::VerificationFailed => "VerificationFailed",
+            Self::NotProven => "NotProven",
             Self::ApiError => "ApiError",
             Self::InternalError => "InternalError",
         }
@@ -199,6 +261,21 @@ impl Reason {
                 | Self::SecretsInvalid
                 | Self::CertManagerIssuerNotAllowed
                 | Self::CertManagerMissing
+                | Self::JobsNotAllowed
+                | Self::PreloadMissing
+                | Self::RestartPending
+                | Self::NotSuperuser
+                | Self::NotAvailable
+                | Self::UnsupportedVersion
+                | Self::AuthFailed
+                | Self::TlsFailed
+                | Self::DatabaseMissing
+                | Self::InvalidUrl
+                | Self::SchemaMissing
+                | Self::WrongSchema
+                | Self::DatabaseRefused
+                | Self::VerificationFailed
+                | Self::NotProven
         )
     }
 }

@@ -7,6 +7,7 @@ mod exposure;
 mod headers;
 mod identity;
 mod network;
+mod postgres;
 mod probe;
 mod rate_limit;
 mod resources;
@@ -28,6 +29,10 @@ pub use exposure::Exposure;
 pub use headers::{HeaderPreset, Headers};
 pub use identity::{AwsIdentity, AzureIdentity, GcpIdentity, Identity};
 pub use network::{EgressRule, IngressPeer, LabelSelector, Network, NetworkPort, Protocol};
+pub use postgres::{
+    Postgres, PostgresAudit, PostgresAuditClass, PostgresAuditScope, PostgresCa, PostgresConnection,
+    PostgresExtension, PostgresExtensionName, PostgresSecret, PostgresTls, PostgresTlsMode,
+};
 pub use probe::{Probe, Probes};
 pub use rate_limit::{
     EmptyObject, PathMatch, PathMatchType, RateLimit, RateLimitRule, RateLimitStore, RateLimits, RedisStore,
@@ -44,7 +49,8 @@ pub use secrets::{
 };
 pub use service::{Environment, HardenedService, HardenedServiceSpec};
 pub use status::{
-    CaPhase, ChildState, ChildStatus, HardenedServiceStatus, Restart, RestartCause, SecretsStatus, TlsStatus,
+    AuditProof, CaPhase, ChildState, ChildStatus, DatabaseExtension, DatabaseSetting, DatabaseStatus,
+    HardenedServiceStatus, Restart, RestartCause, SecretsStatus, TlsStatus,
 };
 pub use tls::{
     CertManager, IssuerKind, IssuerRef, KeyAlgorithm, PrivateKey, ProvidedSecret, RotationPolicy, Tls,

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Adoption, Exposure, HardenedServiceStatus, Headers, Network, RateLimits, Secrets, Tls, Workload,
+    Adoption, Exposure, HardenedServiceStatus, Headers, Network, Postgres, RateLimits, Secrets, Tls, Workload,
 };
 
 /// What the service should be. Only `environment` and `workload.image` are required.
@@ -45,6 +45,9 @@ use crate::{
     validation = Rule::new("self.environment != 'production' || !has(self.workload.imagePullPolicy) || self.workload.imagePullPolicy != 'Never'")
         .message("spec.workload.imagePullPolicy: Never is not allowed in environment production; use IfNotPresent")
         .field_path(".workload.imagePullPolicy"),
+    validation = Rule::new("self.environment != 'production' || !has(self.postgres) || !has(self.postgres.tls) || !has(self.postgres.tls.mode) || self.postgres.tls.mode != 'require'")
+        .message("spec.postgres.tls.mode: require takes any server for the right one, which is not allowed in environment production; use verify-full")
+        .field_path(".postgres.tls.mode"),
     validation = Rule::new("!has(self.suspendUntil) || (has(self.suspend) && self.suspend)")
         .message("spec.suspendUntil: needs suspend: true; set it, or remove suspendUntil")
         .field_path(".suspendUntil"),
@@ -78,6 +81,9 @@ pub struct HardenedServiceSpec {
     /// Secret values of the application.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secrets: Option<Secrets>,
+    /// Its database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub postgres: Option<Postgres>,
     /// Openings in the default-deny `NetworkPolicy`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,

@@ -34,6 +34,8 @@ pub struct HardenedServiceStatus {
     pub tls: Option<TlsStatus>,
     /// The values of `spec.secrets` that the workload has or will have with its next restart.
     pub secrets: Option<SecretsStatus>,
+    /// What was last seen of the database of `spec.postgres`.
+    pub database: Option<DatabaseStatus>,
     /// The last restarts and their causes, newest last.
     #[serde(default)]
     #[schemars(length(max = 10))]
@@ -107,6 +109,77 @@ pub struct SecretsStatus {
     #[serde(default)]
     #[schemars(length(max = 512), inner(length(max = 253)))]
     pub keys: Vec<String>,
+}
+
+/// What a Job saw of the database.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseStatus {
+    /// When everything was last proven.
+    pub verified_at: Option<Time>,
+    /// When the last Job began that was heard of.
+    pub looked_at: Option<Time>,
+    /// Digest of what that Job was for: the spec, and the versions of the Secrets that it read.
+    #[schemars(length(max = 64))]
+    pub input: Option<String>,
+    /// The same of the last Job that hardened the database without a problem.
+    #[schemars(length(max = 64))]
+    pub hardened: Option<String>,
+    /// How many Jobs in a row did not prove everything.
+    pub failures: Option<i32>,
+    /// Version of the server, such as 15.18.
+    #[schemars(length(max = 32))]
+    pub server_version: Option<String>,
+    /// The extensions of the spec that were there.
+    #[serde(default)]
+    #[schemars(length(max = 8))]
+    pub extensions: Vec<DatabaseExtension>,
+    /// pgaudit's settings as a new session had them.
+    #[serde(default)]
+    #[schemars(length(max = 8))]
+    pub settings: Vec<DatabaseSetting>,
+    /// Where the audit's line of a marked statement was seen.
+    pub audit: Option<AuditProof>,
+    /// Version and cipher suite of TLS, and whether the server's certificate was verified.
+    #[schemars(length(max = 128))]
+    pub tls: Option<String>,
+    /// How many checks passed.
+    pub passed: Option<i32>,
+}
+
+/// An extension as it was seen.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
+pub struct DatabaseExtension {
+    /// Its name.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// Its version.
+    #[schemars(length(max = 63))]
+    pub version: String,
+    /// The schema of its objects.
+    #[schemars(length(max = 63))]
+    pub schema: String,
+}
+
+/// A setting as it was seen.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
+pub struct DatabaseSetting {
+    /// Its name in Postgres.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// Its value.
+    #[schemars(length(max = 128))]
+    pub value: String,
+}
+
+/// Where the audit's line was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(transform = crate::schema::without_description)]
+pub enum AuditProof {
+    /// In the server's log.
+    ServerLog,
+    /// As the server told the session; the log could not be read.
+    ClientOnly,
 }
 
 /// How far a service is while the operator's CA is replaced.

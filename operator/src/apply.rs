@@ -54,19 +54,22 @@ pub async fn apply(
     pass: &Pass<'_>,
     children: Vec<Child>,
     observed: &Observed,
-    Minted { certificate, values, .. }: &Minted,
+    Minted { certificate, values, database, .. }: &Minted,
 ) -> Result<Applied, Error> {
     let mut applied = Applied {
         tls: certificate.status.clone(),
         tls_problem: certificate.problem.clone(),
         tls_warning: certificate.warning.clone(),
+        database: database.as_ref().map(|database| database.status.clone()),
+        database_problem: database.as_ref().and_then(|database| database.problem.clone()),
         ..Applied::default()
     };
     if matches!(&certificate.plan, Plan::Content(content) if content.replaces_own) {
         expect_change(pass);
     }
     let mut hold = blind(pass, Kind::Secret).or_else(|| observed.not_allowed.clone());
-    let wanted: Vec<(Kind, String)> = children.iter().map(|c| (c.kind, c.name.clone())).collect();
+    let kept = database.iter().filter_map(|database| Some((Kind::Job, database.kept.clone()?)));
+    let wanted: Vec<(Kind, String)> = children.iter().map(|c| (c.kind, c.name.clone())).chain(kept).collect();
     let tls = render::child_name(&pass.key.name, "tls");
     let is_new = pass.ctx.cache.get(Kind::Deployment, &pass.key.namespace, &pass.key.name).is_none();
     let mut newcomer = is_new.then(|| pass.ctx.burst.join());

@@ -14,6 +14,7 @@ mod clock;
 mod compare;
 mod controller;
 mod crd;
+mod database;
 mod drift;
 mod error;
 mod events;

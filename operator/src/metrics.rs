@@ -30,6 +30,8 @@ pub struct Metrics {
     pub certificates: Family<Why, Counter>,
     /// Syncs of `spec.secrets` that failed, by reason.
     pub sync_failures: Family<Why, Counter>,
+    /// Looks at databases of `spec.postgres` that did not prove them, by reason.
+    database_failures: Family<Why, Counter>,
     /// When the sources of each service last had all values.
     synced: Mutex<HashMap<Key, Timestamp>>,
     /// Seconds since then, of the service that waits longest.
@@ -97,6 +99,7 @@ impl Default for Metrics {
             drift: Family::default(),
             certificates: Family::default(),
             sync_failures: Family::default(),
+            database_failures: Family::default(),
             synced: Mutex::default(),
             sync_age: Gauge::default(),
             restarts: Family::default(),
@@ -115,6 +118,11 @@ impl Default for Metrics {
             "secrets_sync_failures",
             "Syncs of spec.secrets that failed",
             metrics.sync_failures.clone(),
+        );
+        registry.register(
+            "database_failures",
+            "Jobs that did not prove the database of spec.postgres",
+            metrics.database_failures.clone(),
         );
         registry.register(
             "secrets_sync_age_seconds",
@@ -147,6 +155,11 @@ impl Metrics {
     /// They have not.
     pub fn sync_failed(&self, reason: Reason) {
         self.sync_failures.get_or_create(&Why { reason: reason.as_str() }).inc();
+    }
+
+    /// A Job did not prove a database.
+    pub fn database_failed(&self, reason: Reason) {
+        self.database_failures.get_or_create(&Why { reason: reason.as_str() }).inc();
     }
 
     fn all_synced(&self) -> MutexGuard<'_, HashMap<Key, Timestamp>> {

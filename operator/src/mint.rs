@@ -9,6 +9,7 @@ use render::Facts;
 use crate::{
     Context,
     cache::Key,
+    database,
     error::Error,
     issuer::{Case, Certificate, Issuer},
     keys::Keys,
@@ -26,6 +27,8 @@ pub struct Minted {
     pub values: Option<secrets::Decision>,
     /// The change of values for which the pods are restarted next.
     pub awaited: Option<secrets::Awaited>,
+    /// What is to be done about the database, where the spec has one.
+    pub database: Option<database::Decision>,
 }
 
 /// Completes the facts and decides about the certificate.
@@ -44,14 +47,16 @@ pub async fn mint(
     let values = secrets::decide(&case, serial).await?;
     let restart = values.as_ref().and_then(|values| values.restart.as_deref());
     let awaited = values.as_ref().and_then(|values| values.awaited(&case, serial));
+    let database = database::decide(&case).await?;
     let longer = certificate.longer.as_ref();
     let facts = Facts {
         ca_bundle: longer.map_or(&certificate.ca_bundle, |longer| &longer.bundle).clone(),
         ca_bundle_seal: longer.map(|longer| longer.seal.clone()),
         restart_hash: secrets::restart_hash(keys, serial, restart),
         login: values.as_ref().and_then(|values| Some(values.login.as_ref()?.0.clone())),
+        database: database.as_ref().and_then(|database| database.job.clone()),
         keeps_values_before: values.as_ref().is_some_and(secrets::Decision::keeps_before),
         ..observed.facts.clone()
     };
-    Ok(Minted { facts, certificate, values, awaited })
+    Ok(Minted { facts, certificate, values, awaited, database })
 }

@@ -47,7 +47,7 @@ pub fn observe(ctx: &Context, service: &HardenedService, key: &Key) -> Observed 
     };
     let mounted = render::referenced_secrets(service).into_iter();
     let not_allowed = mounted
-        .filter(|(field, _)| ![render::PROVIDED_CERTIFICATE, render::SOURCE].contains(field))
+        .filter(|(field, _)| render::is_mounted(field))
         .find(|(_, name)| labelled(ctx, key, name).is_none())
         .map(|(field, name)| not_allowed(field, &name, key));
     Observed { facts, not_allowed }

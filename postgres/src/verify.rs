@@ -5,6 +5,7 @@ mod audit;
 mod canary;
 mod crypto;
 mod extensions;
+mod name;
 mod probe;
 mod server;
 

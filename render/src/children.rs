@@ -53,6 +53,8 @@ pub struct Children {
     pub login_secret: Option<SecretPlan>,
     /// That Job, only while new values are tried.
     pub login: Option<Job>,
+    /// The Job that works on the database of `spec.postgres`, while there is one.
+    pub database: Option<Job>,
 }
 
 /// A Secret without its values: these meet the plan only in the operator's write.
@@ -186,6 +188,7 @@ impl Children {
             jobs_policy,
             login_secret,
             login,
+            database,
         } = self;
         [
             Some(object(Kind::ServiceAccount, &service_account)),
@@ -201,6 +204,7 @@ impl Children {
             jobs_policy.map(|o| object(Kind::NetworkPolicy, &o)),
             login_secret.map(secret),
             login.map(|o| object(Kind::Job, &o)),
+            database.map(|o| object(Kind::Job, &o)),
             pod_disruption_budget.map(|o| object(Kind::PodDisruptionBudget, &o)),
             horizontal_pod_autoscaler.map(|o| object(Kind::HorizontalPodAutoscaler, &o)),
         ]

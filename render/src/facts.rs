@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, num::NonZeroUsize};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CertManagerSettings, Kind, VaultConnection};
+use crate::{CertManagerSettings, DatabaseJob, Kind, VaultConnection};
 
 /// Facts that the operator observed or minted. They hold no secret: keys and values stay in the operator.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +21,8 @@ pub struct Facts {
     pub restart_hash: String,
     /// New values of `spec.secrets` with which a Job logs in to Postgres first: what their names end in.
     pub login: Option<String>,
+    /// The Job that is to work on the database.
+    pub database: Option<DatabaseJob>,
     /// Whether the values before are kept, in case the pods do not start with the new ones.
     pub keeps_values_before: bool,
     /// Pods that the live Deployment asks for, when there is one.
@@ -59,6 +61,9 @@ pub struct Settings {
 pub struct Jobs {
     /// The operator's own image, from which they run. Without it there are none.
     pub image: Option<String>,
+    /// Whether they may change the configuration of a Postgres server (`ALTER SYSTEM`) for what pgaudit needs, where the login
+    /// of a service may. Nobody restarts the server.
+    pub alter_system: bool,
 }
 
 impl Settings {

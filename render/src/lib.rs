@@ -6,12 +6,14 @@ mod certificate;
 mod children;
 mod cidr;
 mod container;
+pub mod database;
 mod defaults;
 mod deployment;
 mod facts;
 mod horizontal_pod_autoscaler;
 pub mod hosts;
 mod identity;
+mod job;
 pub mod login;
 mod meta;
 mod network_policy;
@@ -39,9 +41,10 @@ pub use cert_manager::{AllowedIssuer, CertManagerSettings};
 pub use certificate::{Certificate, issued_name, life};
 pub use children::{Body, Child, Children, Kind, SecretPlan};
 pub use container::variables;
+pub use database::DatabaseJob;
 pub use facts::{Facts, Jobs, Peer, Restarts, Settings};
 pub use meta::child_name;
-pub use references::{PROVIDED_CERTIFICATE, SOURCE, provided_certificate, referenced_secrets};
+pub use references::{PROVIDED_CERTIFICATE, SOURCE, is_mounted, provided_certificate, referenced_secrets};
 pub use replicas::replicas_are_fixed;
 pub use restarts::Change;
 pub use status::{Applied, Outcome, Problem, status};
@@ -68,6 +71,7 @@ pub fn desired(service: &HardenedService, facts: &Facts) -> Children {
         jobs_policy: network_policy::of_jobs(service, facts),
         login_secret: login::secret(service, facts),
         login: login::job(service, facts),
+        database: database::job(service, facts),
         pod_disruption_budget: pod_disruption_budget::pod_disruption_budget(service, facts),
         horizontal_pod_autoscaler: horizontal_pod_autoscaler::horizontal_pod_autoscaler(service),
     }

@@ -1,8 +1,8 @@
 //! The status of a service, from what was applied and observed. Pure; `now` is a parameter.
 
 use crds::{
-    ChildState, ChildStatus, ConditionType, HardenedService, HardenedServiceStatus, Reason, SERVICE_LABEL,
-    SecretsStatus, TlsStatus,
+    ChildState, ChildStatus, ConditionType, DatabaseStatus, HardenedService, HardenedServiceStatus, Reason,
+    SERVICE_LABEL, SecretsStatus, TlsStatus,
 };
 use k8s_openapi::{
     api::apps::v1::Deployment,
@@ -11,7 +11,7 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use crate::{Facts, Kind, hosts, meta, restarts, workload};
+use crate::{Facts, Kind, database, hosts, meta, restarts, workload};
 
 /// What became of one child.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +58,10 @@ pub struct Applied {
     pub secrets_problem: Option<Problem>,
     /// What a person should know of values that are good; `SecretsReady` stays true.
     pub secrets_warning: Option<Problem>,
+    /// What was seen of the database.
+    pub database: Option<DatabaseStatus>,
+    /// Why it is not as the spec asks, or not proven to be.
+    pub database_problem: Option<Problem>,
     /// What keeps the whole service from being worked on (suspended, not onboarded).
     pub blocked: Option<Problem>,
 }
@@ -97,6 +101,7 @@ pub fn status(
         selector: Some(format!("{SERVICE_LABEL}={}", service.name_any())),
         tls: applied.tls.clone(),
         secrets: applied.secrets.clone(),
+        database: applied.database.clone(),
         restarts,
         revision,
     }
@@ -118,7 +123,8 @@ fn subsystems(service: &HardenedService, applied: &Applied, facts: &Facts) -> Ve
         .cloned()
     };
     let of_secrets = |with_values: bool, also: Option<&Problem>| {
-        let mut outcomes = applied.outcomes.iter().filter(|o| is_of_values(o, service) == Some(with_values));
+        let mut outcomes =
+            applied.outcomes.iter().filter(|o| is_of_values(o, service, facts) == Some(with_values));
         also.or_else(|| outcomes.find_map(|o| o.problem.as_ref())).cloned()
     };
     let denied = hosts::denied(service, facts);
@@ -154,10 +160,16 @@ fn subsystems(service: &HardenedService, applied: &Applied, facts: &Facts) -> Ve
         state(ConditionType::SecretsReady, problem, "the values are those of their sources")
             .warned(applied.secrets_warning.as_ref())
     });
+    let database = service.spec.postgres.as_ref().map(|_| {
+        let mut jobs = applied.outcomes.iter().filter(|o| database::is_job(o.kind, &o.name, service, facts));
+        let problem = applied.database_problem.clone().or_else(|| jobs.find_map(|o| o.problem.clone()));
+        state(ConditionType::DatabaseReady, problem, &database::proven(applied.database.as_ref()))
+    });
     let all = [
         Some(state(ConditionType::WorkloadReady, workload, "every replica is up to date and available")),
         Some(tls),
         secrets,
+        database,
         Some(state(
             ConditionType::ExposureReady,
             of(&[Kind::Service], host_problem.as_ref()),
@@ -174,8 +186,9 @@ fn subsystems(service: &HardenedService, applied: &Applied, facts: &Facts) -> Ve
 
 /// Whether `SecretsReady` tells of a child, or `TLSReady`; nothing for children of other kinds. Without values every Secret
 /// is the latter's, also one that may not be pruned.
-fn is_of_values(outcome: &Outcome, service: &HardenedService) -> Option<bool> {
+fn is_of_values(outcome: &Outcome, service: &HardenedService, facts: &Facts) -> Option<bool> {
     match outcome.kind {
+        Kind::Job if database::is_job(outcome.kind, &outcome.name, service, facts) => None,
         Kind::Job => Some(true),
         Kind::Secret => {
             let certificate = meta::child_name(&service.name_any(), "tls");

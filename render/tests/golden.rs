@@ -9,7 +9,7 @@ use std::{
 };
 
 use crds::HardenedService;
-use render::{Body, Child, Facts, Jobs, Peer, Settings, desired};
+use render::{Body, Child, DatabaseJob, Facts, Jobs, Peer, Settings, desired};
 use serde_json::{Value, json};
 
 const JOBS: &str = "registry.local/hardened-operator@sha256:4f5d";
@@ -76,7 +76,7 @@ fn facts(service: &HardenedService) -> Facts {
     Facts {
         settings: Settings {
             edge: vec![edge],
-            jobs: Jobs { image: Some(JOBS.into()) },
+            jobs: Jobs { image: Some(JOBS.into()), alter_system: true },
             ..Settings::default()
         },
         allowed_hosts: vec!["*.example.com".into()],
@@ -84,6 +84,7 @@ fn facts(service: &HardenedService) -> Facts {
         ca_bundle_seal: None,
         restart_hash: "v1:key:hmac".into(),
         login: (!render::login::logins(service).is_empty()).then(|| "0123456789".into()),
+        database: Some(DatabaseJob { run: "0a1b2c3d4e".into(), verify_only: false }),
         keeps_values_before: !render::login::logins(service).is_empty(),
         live_replicas: None,
     }

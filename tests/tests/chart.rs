@@ -16,7 +16,10 @@ fn the_charts_default_settings_are_the_operators() -> Result<()> {
     // The one thing that only the chart knows.
     let deployment = object("Deployment", "hardened-operator")?;
     let image = text(&deployment, "/spec/template/spec/containers/0/image");
-    assert_eq!(settings, Settings { jobs: Jobs { image: Some(image) }, ..Settings::default() });
+    assert_eq!(
+        settings,
+        Settings { jobs: Jobs { image: Some(image), alter_system: false }, ..Settings::default() }
+    );
     Ok(())
 }
 

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
-use postgres_hardening::{Check, Control, Outcome, Problem, Verification};
-use serde_json::{Value, json};
+use postgres_hardening::{Check, Outcome, Problem, Verification};
+use serde_json::json;
 
 use super::COULD_NOT_LOOK;
 
@@ -42,8 +42,7 @@ pub fn text(found: &Found, output: Output) -> Result<String> {
 }
 
 fn table(found: &Verification) -> Result<String> {
-    let rows: Vec<_> =
-        found.checks.iter().map(|check| Ok((name(check.control)?, check))).collect::<Result<_>>()?;
+    let rows: Vec<_> = found.checks.iter().map(|check| (check.control.to_string(), check)).collect();
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
     let mut text = format!("Postgres {}\n", version(found.server_version));
     for (name, Check { outcome, evidence, fix, .. }) in rows {
@@ -57,17 +56,6 @@ fn table(found: &Verification) -> Result<String> {
     let passed = found.checks.len() - open;
     writeln!(text, "{passed} of {} passed", found.checks.len())?;
     Ok(text)
-}
-
-/// `roundTrip`, or `extension pgcrypto`.
-fn name(control: Control) -> Result<String> {
-    Ok(match serde_json::to_value(control)? {
-        Value::Object(members) => {
-            let words = |(kind, of): (&String, &Value)| format!("{kind} {}", of.as_str().unwrap_or_default());
-            members.iter().map(words).collect()
-        }
-        other => other.as_str().unwrap_or_default().to_owned(),
-    })
 }
 
 /// As Postgres counts since version 10.
