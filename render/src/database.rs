@@ -1,16 +1,16 @@
 //! The Job that hardens the database of `spec.postgres`, or verifies it. What it connects with lies in Secrets of others,
 //! which it mounts; its arguments name files.
 
-use crds::{
-    AuditProof, DatabaseStatus, HardenedService, Postgres, PostgresAudit, PostgresAuditClass,
-    PostgresExtension, PostgresExtensionName, PostgresTlsMode,
-};
+mod plan;
+
+use crds::{AuditProof, DatabaseStatus, HardenedService, Postgres, PostgresTlsMode};
 use k8s_openapi::api::{
     batch::v1::Job,
     core::v1::{KeyToPath, SecretVolumeSource, Volume, VolumeMount},
 };
 use kube::ResourceExt;
-use serde_json::{Value, json};
+
+pub use plan::text as plan;
 
 use crate::{
     Facts, Kind,
@@ -30,8 +30,8 @@ pub const CONTAINER: &str = "postgres";
 
 const DIR: &str = "/etc/hardened/postgres";
 const CA_FILE: &str = "ca.crt";
-/// Seconds in which the program tries; a run that has begun may take as long as its statements may.
-const SECONDS: i64 = 90;
+/// Seconds in which the program tries to get in; the next Job goes on. A run that has begun takes as long as its statements may.
+const SECONDS: i64 = 15;
 /// Seconds in which the pod must be scheduled, start and end.
 const DEADLINE_SECONDS: i64 = 420;
 /// Seconds in which the last Job and its log can be looked at. One more is never kept.
@@ -124,7 +124,7 @@ fn args(postgres: &Postgres, facts: &Facts, verify_only: bool) -> Vec<String> {
         _ => format!("{DIR}/connection"),
     };
     let pairs = [
-        ("plan", Some(plan(postgres).to_string())),
+        ("plan", Some(plan::text(postgres))),
         ("connection", Some(login)),
         ("verifier", verifier.filter(|_| !verify_only)),
         ("host", connection.host.clone()),
@@ -140,37 +140,6 @@ fn args(postgres: &Postgres, facts: &Facts, verify_only: bool) -> Vec<String> {
     let pairs = pairs.into_iter().filter_map(|(name, value)| Some(format!("--{name}={}", value?)));
     let switches = switches.into_iter().filter(|(_, on)| *on).map(|(name, _)| format!("--{name}"));
     ["harden-postgres".to_owned()].into_iter().chain(pairs).chain(switches).collect()
-}
-
-/// What the database is to have, in the engine's form, with the defaults written out.
-pub fn plan(postgres: &Postgres) -> Value {
-    let extension = |name| PostgresExtension { name, version: None, schema: None };
-    let usual = || [PostgresExtensionName::Pgcrypto, PostgresExtensionName::Pgaudit].map(extension).into();
-    let extensions = postgres.extensions.clone().unwrap_or_else(usual);
-    let audited = extensions.iter().any(|one| one.name == PostgresExtensionName::Pgaudit);
-    let mut plan = json!({ "extensions": extensions });
-    if audited {
-        plan["audit"] = audit(postgres.audit.as_ref());
-    }
-    plan
-}
-
-fn audit(audit: Option<&PostgresAudit>) -> Value {
-    let usual = PostgresAudit::default();
-    let audit = audit.unwrap_or(&usual);
-    let mut plan = json!({
-        "log": audit.log.as_deref().unwrap_or(&[PostgresAuditClass::All]),
-        "rows": audit.rows.unwrap_or(true),
-        "parameters": audit.parameters.unwrap_or(false),
-        "connections": audit.connections.unwrap_or(true),
-    });
-    if let Some(role) = &audit.role {
-        plan["role"] = json!(role);
-    }
-    if let Some(scope) = &audit.scope {
-        plan["scope"] = json!({"role": scope.role});
-    }
-    plan
 }
 
 /// Whether it is the Job that is to work.
