@@ -97,7 +97,9 @@ async fn once(
     let options = target.options(&args.connection)?.application_name(crds::MANAGER);
     if args.down {
         let removed = down(&mut connect(&options).await?, plan, args.cascade).await?;
-        tracing::info!(kept = removed.kept.join("; "), "down");
+        if !removed.kept.is_empty() {
+            tracing::info!(kept = removed.kept.join("; "), "others need it");
+        }
         changed.extend(removed.changed);
         return Ok(None);
     }
