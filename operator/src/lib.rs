@@ -67,9 +67,9 @@ use render::Settings;
 
 pub use check::check;
 pub use finalizers::remove as remove_finalizers;
-pub use postgres::login as postgres_login;
+pub use postgres::{harden as harden_postgres, login as postgres_login};
 pub use run::run;
-pub use settings::{Check, Cli, Command, PostgresLogin, RemoveFinalizers, Run};
+pub use settings::{Check, Cli, Command, HardenPostgres, PostgresLogin, RemoveFinalizers, Run};
 
 /// What every pass uses.
 pub struct Context {

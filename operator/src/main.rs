@@ -31,6 +31,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Run(args) => operator::run(args).await,
         Command::RemoveFinalizers(args) => operator::remove_finalizers(args).await,
         Command::PostgresLogin(args) => operator::postgres_login(args).await,
+        Command::HardenPostgres(args) => operator::harden_postgres(&args).await,
         Command::Check(args) => operator::check(args).await,
     }
 }

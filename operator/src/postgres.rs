@@ -1,9 +1,11 @@
 //! Postgres as a Job sees it: what came of a login, in words without a value.
 
+mod harden;
 mod login;
 
 use serde::{Deserialize, Serialize};
 
+pub use harden::harden;
 pub use login::login;
 
 /// What came of a login.

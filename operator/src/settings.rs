@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, sync::LazyLock};
 
 use clap::{ArgAction, Args, Parser, Subcommand};
+use postgres_hardening::TlsMode;
 
 /// The HardenedService operator and everything else that its image runs.
 #[derive(Parser)]
@@ -22,6 +23,9 @@ pub enum Command {
     RemoveFinalizers(RemoveFinalizers),
     /// Log in to Postgres with the addresses in files, and say what came of it: a Job tries new values that way.
     PostgresLogin(PostgresLogin),
+    /// Harden a Postgres database by a plan and prove it by deed, only prove it, or take away what the plan added; a Job runs
+    /// it.
+    HardenPostgres(HardenPostgres),
     /// Ask an HTTP address until it answers 200; the image has no shell for that.
     Check(Check),
 }
@@ -47,6 +51,60 @@ pub struct PostgresLogin {
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub seconds: u64,
     /// Where the result is written: JSON with the value's name, the outcome, and Postgres' SQLSTATE.
+    #[arg(long, value_name = "FILE", default_value = "/dev/termination-log")]
+    pub result: PathBuf,
+}
+
+/// What `harden-postgres` works on.
+///
+/// The exit code is 0 when everything was seen to be as it should (with --down: when all is gone), else 1. Why, stands in the
+/// result: at most 4096 bytes of JSON with the problem and its fix, what was changed, and the evidence. No value of a Secret
+/// is in it or in the log.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+pub struct HardenPostgres {
+    /// What the database is to have: {"extensions":[{"name":"pgcrypto"},{"name":"pgaudit"}],"audit":{"log":["all"]}}
+    #[arg(long, value_name = "JSON")]
+    pub plan: String,
+    /// Folder with the files of the Secret that logs in: url and perhaps password; or uri; or username and password, with
+    /// host, port and dbname there or given below. To harden, it needs the right to create what the plan names
+    #[arg(long, value_name = "DIR")]
+    pub connection: PathBuf,
+    /// Folder with the Secret of a role of few rights that verifies, on the same server and database. Left out: --connection
+    #[arg(long, value_name = "DIR")]
+    pub verifier: Option<PathBuf>,
+    /// Name or address of the server; outranks the Secret
+    #[arg(long)]
+    pub host: Option<String>,
+    /// Port; outranks the Secret. 5432 when neither names one
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// Name of the database; outranks the Secret, and is needed where that has `*` (CloudNativePG's superuser)
+    #[arg(long)]
+    pub database: Option<String>,
+    /// What TLS must be: verify-full, verify-ca or require; an address never takes from it
+    #[arg(long, value_name = "MODE", default_value_t)]
+    pub tls_mode: TlsMode,
+    /// File with the certificate of the server's authority. Left out: the address's sslrootcert, or public authorities only
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Change nothing, only prove
+    #[arg(long, conflicts_with_all = ["alter_system", "down"])]
+    pub verify_only: bool,
+    /// Also set what the plan needs of the whole server, by ALTER SYSTEM. The server is never restarted
+    #[arg(long, conflicts_with = "down")]
+    pub alter_system: bool,
+    /// Take away what the plan added, unless others need it
+    #[arg(long)]
+    pub down: bool,
+    /// Also take away what depends on the plan's extensions
+    #[arg(long, requires = "down")]
+    pub cascade: bool,
+    /// Seconds in which whatever may be over by itself is tried again
+    #[arg(long, value_name = "SECONDS", default_value_t = 90)]
+    pub seconds: u64,
+    /// Where the result is written
     #[arg(long, value_name = "FILE", default_value = "/dev/termination-log")]
     pub result: PathBuf,
 }

@@ -221,6 +221,18 @@ pub(crate) fn tame(text: &str) -> String {
     text.chars().map(plain).take(LONGEST).collect()
 }
 
+/// A text that takes at most so many bytes in JSON, its two quotes aside; what was cut ends with `…`.
+pub(crate) fn cut(text: &str, bytes: usize) -> String {
+    let size = |c: char| if matches!(c, '"' | '\\') { 2 } else { c.len_utf8() };
+    let text = tame(text);
+    if text.chars().map(size).sum::<usize>() <= bytes {
+        return text;
+    }
+    let mut room = bytes - '…'.len_utf8();
+    let fits = |c: &char| room.checked_sub(size(*c)).map(|rest| room = rest).is_some();
+    text.chars().take_while(fits).chain(['…']).collect()
+}
+
 /// A server may send anything; only what is a code is repeated.
 pub fn is_sqlstate(code: &str) -> bool {
     code.len() == 5 && code.bytes().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())

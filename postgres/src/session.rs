@@ -5,6 +5,7 @@ use std::{str::FromStr as _, time::Duration};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _, PgConnection, postgres::PgConnectOptions};
 use tokio::time::timeout;
+use tracing::subscriber::{NoSubscriber, with_default};
 
 use crate::problem::{Doing, Problem, Reason};
 
@@ -29,7 +30,9 @@ pub fn address(url: &SecretString, password: Option<&SecretString>) -> Result<Pg
     let url = url.expose_secret().trim_end_matches(['\r', '\n']);
     // sqlx looks at no scheme.
     let is_postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
-    let options = is_postgres.then(|| PgConnectOptions::from_str(url).ok()).flatten();
+    // It would also log each parameter that it does not know, with its value.
+    let parse = || with_default(NoSubscriber::default(), || PgConnectOptions::from_str(url).ok());
+    let options = is_postgres.then(parse).flatten();
     let detail = "the value is no address of Postgres";
     let options = options.ok_or_else(|| Problem::usual(Reason::InvalidUrl, Doing::Connect, detail))?;
     Ok(match password {

@@ -8,13 +8,18 @@ mod extensions;
 mod name;
 mod probe;
 mod server;
+mod tls;
 
 use serde::{Deserialize, Serialize};
-use sqlx::{PgConnection, postgres::PgConnectOptions};
+use sqlx::{
+    PgConnection,
+    postgres::{PgConnectOptions, PgSslMode},
+};
 
 use crate::{
     plan::{Extension, Plan},
     problem::{Doing, Problem, tame},
+    report::{Proof, SeenExtension, SeenSetting, SeenTls},
     session::{self, RUN, quoted},
     settings::Setting,
 };
@@ -27,6 +32,18 @@ pub struct Verification {
     pub server_version: i32,
     /// One for each control of the plan, and those that every server is to have.
     pub checks: Vec<Check>,
+    /// The extensions of the plan that are there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extensions: Vec<SeenExtension>,
+    /// pgaudit's settings as a new session has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<SeenSetting>,
+    /// How the line of a marked statement was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<Proof>,
+    /// How the connection is encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<SeenTls>,
 }
 
 /// One control.
@@ -137,16 +154,24 @@ async fn run(options: &PgConnectOptions, plan: &Plan) -> Result<Verification, Pr
     let version = crate::server::version(&mut connection).await?;
     let failed = || Problem::when(Doing::Look);
     let eye = eye(&mut connection, version).await.map_err(failed())?;
-    let mut checks = extensions::look(&mut connection, plan).await.map_err(failed())?;
+    let (mut checks, extensions) = extensions::look(&mut connection, plan).await.map_err(failed())?;
     if plan.has(Extension::Pgcrypto) {
         checks.extend(crypto::look(&mut connection).await.map_err(failed())?);
     }
     checks.extend(server::look(&mut connection, plan, &eye).await.map_err(failed())?);
+    let verified = matches!(options.get_ssl_mode(), PgSslMode::VerifyFull);
+    let (check, tls) = tls::look(&mut connection, verified).await.map_err(failed())?;
+    checks.push(check);
+    let (mut settings, mut proof) = (Vec::new(), None);
     if let Some(audit) = &plan.audit {
-        checks.extend(audit::look(&mut connection, audit).await.map_err(failed())?);
-        checks.push(canary::look(options, &mut connection, audit, &eye).await?);
+        let more;
+        (more, settings) = audit::look(&mut connection, audit).await.map_err(failed())?;
+        checks.extend(more);
+        let canary;
+        (canary, proof) = canary::look(options, &mut connection, audit, &eye).await?;
+        checks.push(canary);
     }
-    Ok(Verification { server_version: version, checks })
+    Ok(Verification { server_version: version, checks, extensions, settings, audit: proof, tls })
 }
 
 async fn eye(connection: &mut PgConnection, version: i32) -> sqlx::Result<Eye> {

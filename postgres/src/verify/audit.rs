@@ -5,6 +5,8 @@ use sqlx::PgConnection;
 use super::{Check, Control};
 use crate::{
     plan::{Audit, Scope},
+    problem::tame,
+    report::SeenSetting,
     server,
     settings::{self, Setting, Standing},
 };
@@ -13,52 +15,52 @@ use crate::{
 const NAMED: usize = 10;
 const AGAIN: &str = "harden the database again";
 
-pub(super) async fn look(connection: &mut PgConnection, audit: &Audit) -> sqlx::Result<Vec<Check>> {
+pub(super) async fn look(
+    connection: &mut PgConnection,
+    audit: &Audit,
+) -> sqlx::Result<(Vec<Check>, Vec<SeenSetting>)> {
     let standing = settings::standing(connection).await?;
-    let mut checks = Vec::new();
+    let (mut checks, mut seen) = (Vec::new(), Vec::new());
     for setting in Setting::ALL {
-        checks.push(match &audit.scope {
-            Scope::Database => in_this_session(connection, setting, audit).await?,
-            Scope::Role(role) => of_role(setting, audit, role, &standing),
-        });
+        let value = match &audit.scope {
+            // The session is new, so what holds in it holds in every new one that has no settings of its own.
+            Scope::Database => server::value(connection, setting.as_str()).await?,
+            Scope::Role(role) => of_role(setting, role, &standing).map(str::to_owned),
+        };
+        checks.push(judge(setting, audit, value.as_deref()));
+        seen.extend(value.map(|value| SeenSetting { name: setting, value: tame(&value) }));
     }
     checks.push(overrides(audit, &standing));
-    Ok(checks)
-}
-
-/// The session is new, so what holds in it holds in every new one that has no settings of its own.
-async fn in_this_session(
-    connection: &mut PgConnection,
-    setting: Setting,
-    audit: &Audit,
-) -> sqlx::Result<Check> {
-    let control = Control::AuditSetting(setting);
-    let Some(value) = server::value(connection, setting.as_str()).await? else {
-        let evidence = format!("there is no {}: pgaudit is not loaded", setting.as_str());
-        return Ok(Check::failed(control, evidence, crate::remedy::preload(crate::Extension::Pgaudit)));
-    };
-    Ok(judge(setting, audit, &value))
+    Ok((checks, seen))
 }
 
 /// What a new session of the role would have. Of its values that for this database outranks that for all.
-fn of_role(setting: Setting, audit: &Audit, role: &str, standing: &[Standing]) -> Check {
+fn of_role<'a>(setting: Setting, role: &str, standing: &'a [Standing]) -> Option<&'a str> {
     let its = standing.iter().filter(|one| one.role.as_deref() == Some(role));
     let values = its.filter_map(|one| Some((one.here, one.value_of(setting)?)));
-    let Some((_, value)) = values.max_by_key(|(here, _)| *here) else {
-        let evidence = format!("{} is not set for role {role}", setting.as_str());
-        return Check::failed(Control::AuditSetting(setting), evidence, AGAIN);
-    };
-    judge(setting, audit, value)
+    values.max_by_key(|(here, _)| *here).map(|(_, value)| value)
 }
 
-fn judge(setting: Setting, audit: &Audit, value: &str) -> Check {
+fn judge(setting: Setting, audit: &Audit, value: Option<&str>) -> Check {
     let control = Control::AuditSetting(setting);
+    let Some(value) = value else { return absent(setting, audit) };
     let evidence = format!("{} = '{value}'", setting.as_str());
     if setting.is_met(value, audit) {
         Check::passed(control, evidence)
     } else {
         let fix = format!("{AGAIN}: '{}' is wanted", setting.wanted(audit));
         Check::failed(control, evidence, fix)
+    }
+}
+
+fn absent(setting: Setting, audit: &Audit) -> Check {
+    let (name, control) = (setting.as_str(), Control::AuditSetting(setting));
+    match &audit.scope {
+        Scope::Database => {
+            let evidence = format!("there is no {name}: pgaudit is not loaded");
+            Check::failed(control, evidence, crate::remedy::preload(crate::Extension::Pgaudit))
+        }
+        Scope::Role(role) => Check::failed(control, format!("{name} is not set for role {role}"), AGAIN),
     }
 }
 
@@ -122,7 +124,9 @@ mod tests {
     #[test]
     fn of_a_roles_values_that_for_this_database_counts() {
         let scoped = audit(Scope::Role("app".into()));
-        let of = |standing: &[Standing]| of_role(Setting::Log, &scoped, "app", standing).outcome;
+        let of = |standing: &[Standing]| {
+            judge(Setting::Log, &scoped, of_role(Setting::Log, "app", standing)).outcome
+        };
         assert_eq!(of(&[]), Outcome::Failed);
         assert_eq!(
             of(&[one(Some("other"), false, "pgaudit.log=all"), one(None, true, "pgaudit.log=all")]),

@@ -12,7 +12,9 @@ use crate::{
     notices::with_notices,
     plan::{Audit, Extension, Scope},
     problem::{Doing, Problem, is_denied},
-    remedy, server,
+    remedy,
+    report::Proof,
+    server,
     session::{self, execute, quoted},
 };
 
@@ -53,38 +55,34 @@ pub(super) async fn look(
     connection: &mut PgConnection,
     audit: &Audit,
     eye: &Eye,
-) -> Result<Check, Problem> {
+) -> Result<(Check, Option<Proof>), Problem> {
     let control = Control::AuditCanary;
     if let Scope::Role(role) = &audit.scope
         && quoted(role) != eye.role
     {
         let fix = format!("verify as role {role}");
-        return Ok(Check::unknown(control, "only a session of the role itself can prove it", fix));
+        return Ok((Check::unknown(control, "only a session of the role itself can prove it", fix), None));
     }
     let Some(probe) = Probe::of(audit) else {
         let fix = "audit another class too";
         let evidence = "no statement of the class role leaves everything as it is";
-        return Ok(Check::unknown(control, evidence, fix));
+        return Ok((Check::unknown(control, evidence, fix), None));
     };
     let marker = format!("canary_{}", Uuid::new_v4().simple());
     let client = match client(options, probe, &marker).await {
         Ok(Some(client)) => client,
         Ok(None) => {
             let fix = remedy::preload(Extension::Pgaudit);
-            return Ok(Check::failed(control, "pgaudit is not loaded", fix));
+            return Ok((Check::failed(control, "pgaudit is not loaded", fix), None));
         }
         Err(Failed::Probe(problem)) => {
-            let fix = problem.fix.clone();
-            return Ok(Check::unknown(
-                control,
-                format!("the marked statement could not be run: {}", problem.detail),
-                fix,
-            ));
+            let evidence = format!("the marked statement could not be run: {}", problem.detail);
+            return Ok((Check::unknown(control, evidence, problem.fix), None));
         }
         Err(Failed::Session(problem)) => return Err(problem),
     };
     let log = log(connection, &marker, probe).await.map_err(Problem::when(Doing::Look))?;
-    Ok(judge(client, log, eye))
+    Ok((judge(client, log, eye), proof(client, log)))
 }
 
 /// What went wrong with the session that runs the statement.
@@ -135,6 +133,16 @@ async fn log(connection: &mut PgConnection, marker: &str, probe: Probe) -> sqlx:
     }
 }
 
+/// A line that its log should have and has not is no proof, whatever the session was told.
+const fn proof(client: Client, log: Log) -> Option<Proof> {
+    match (client, log) {
+        (_, Log::Found) => Some(Proof::ServerLog),
+        (Client::Told, Log::Unreadable) => Some(Proof::ClientOnly),
+        (Client::Told | Client::Silent | Client::Denied, Log::Absent)
+        | (Client::Silent | Client::Denied, Log::Unreadable) => None,
+    }
+}
+
 fn judge(client: Client, log: Log, eye: &Eye) -> Check {
     let control = Control::AuditCanary;
     let lost = "look at log_destination and log_min_messages, and where the server's log goes";
@@ -178,6 +186,7 @@ mod tests {
 
     fn judged(client: Client, log: Log, version: i32) -> (Outcome, String) {
         let check = judge(client, log, &Eye { role: "\"eye\"".into(), version, sees_settings: false });
+        assert_eq!(check.outcome == Outcome::Passed, proof(client, log).is_some());
         (
             check.outcome,
             check.fix.unwrap_or_else(|| check.evidence.split(':').next().unwrap_or_default().into()),

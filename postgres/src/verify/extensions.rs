@@ -5,17 +5,25 @@ use sqlx::PgConnection;
 use super::{Check, Control};
 use crate::{
     plan::{Plan, WantedExtension},
+    problem::tame,
+    report::SeenExtension,
     server::{self, Installed},
     session::quoted,
 };
 
-pub(super) async fn look(connection: &mut PgConnection, plan: &Plan) -> sqlx::Result<Vec<Check>> {
-    let mut checks = Vec::new();
+pub(super) async fn look(
+    connection: &mut PgConnection,
+    plan: &Plan,
+) -> sqlx::Result<(Vec<Check>, Vec<SeenExtension>)> {
+    let (mut checks, mut seen) = (Vec::new(), Vec::new());
     for wanted in &plan.extensions {
         let there = server::installed(connection, wanted.name).await?;
+        if let Some(Installed { version, schema }) = &there {
+            seen.push(SeenExtension { name: wanted.name, version: tame(version), schema: tame(schema) });
+        }
         checks.push(judge(wanted, there));
     }
-    Ok(checks)
+    Ok((checks, seen))
 }
 
 fn judge(wanted: &WantedExtension, there: Option<Installed>) -> Check {

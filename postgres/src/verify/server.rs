@@ -1,4 +1,4 @@
-//! What is set for the whole server, and how this session is connected.
+//! What is set for the whole server.
 
 use sqlx::PgConnection;
 
@@ -18,7 +18,6 @@ pub(super) async fn look(connection: &mut PgConnection, plan: &Plan, eye: &Eye) 
     }
     checks.push(password_encryption(connection).await?);
     checks.push(md5(connection, eye).await?);
-    checks.push(tls(connection).await?);
     Ok(checks)
 }
 
@@ -95,27 +94,4 @@ async fn md5(connection: &mut PgConnection, eye: &Eye) -> sqlx::Result<Check> {
         }
         Err(error) => Err(error),
     }
-}
-
-async fn tls(connection: &mut PgConnection) -> sqlx::Result<Check> {
-    let sql =
-        "SELECT ssl, version, cipher FROM pg_catalog.pg_stat_ssl WHERE pid = pg_catalog.pg_backend_pid()";
-    let row: Option<(bool, Option<String>, Option<String>)> =
-        sqlx::query_as(sql).fetch_optional(connection).await?;
-    let control = Control::Tls;
-    let fix = "connect with sslmode=verify-full, and set ssl = on and ssl_min_protocol_version = 'TLSv1.2' on the server";
-    Ok(match row {
-        Some((true, Some(version), cipher)) => {
-            let evidence = format!("{version}, {}", cipher.unwrap_or_default());
-            if ["TLSv1.2", "TLSv1.3"].contains(&&*version) {
-                Check::passed(control, evidence)
-            } else {
-                Check::failed(control, evidence, fix)
-            }
-        }
-        Some((true, None, _)) | None => {
-            Check::unknown(control, "the server does not say how it is connected", fix)
-        }
-        Some((false, ..)) => Check::failed(control, "the connection is not encrypted", fix),
-    })
 }
