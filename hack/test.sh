@@ -23,7 +23,7 @@ hack/manifests.sh --check
 step "programs that the tests start"
 cargo build --locked --workspace --bins
 hack/queries.sh --check
-hack/images.sh
+hack/images.sh --quick
 target/debug/testbed previous
 step "tests"
 # A failure says what was seen; a hundred lines of stack would only push it out of sight.

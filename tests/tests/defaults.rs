@@ -17,7 +17,7 @@ use kube::api::{Api, DynamicObject, PostParams};
 use kube::core::ApiResource;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
-use render::{Body, Child, Facts, Jobs, Settings, desired};
+use render::{Body, Child, DatabaseJob, Facts, Jobs, Settings, desired};
 use serde_json::{Value, json};
 use testbed::{Cluster, Namespace};
 
@@ -81,13 +81,14 @@ async fn every_child_of_random_services_comes_back_as_it_was_sent() -> Result<()
     Ok(())
 }
 
-/// With everything that comes and goes when values change.
+/// With everything that comes and goes when values change, or when a database is looked at.
 fn facts(service: &HardenedService) -> Facts {
     let changed = !render::login::logins(service).is_empty();
-    let jobs = Jobs { image: Some("example.com/operator:1".into()) };
+    let jobs = Jobs { image: Some("example.com/operator:1".into()), alter_system: false };
     Facts {
         settings: Settings { jobs, ..Settings::default() },
         login: changed.then(|| "0123456789".into()),
+        database: Some(DatabaseJob { run: "0a1b2c3d4e".into(), verify_only: true }),
         keeps_values_before: changed,
         ..Facts::default()
     }

@@ -64,13 +64,13 @@ fn open(evidence: &Evidence) -> Option<Problem> {
     } else {
         (Reason::VerificationFailed, failed)
     };
-    if checks.is_empty() {
+    if checks.is_empty() && evidence.more == 0 {
         return None;
     }
-    let told = checks.iter().take(TOLD).map(|check| line(check)).collect::<Vec<_>>().join(". ");
-    let more = evidence.open.len().saturating_sub(checks.len().min(TOLD)) + evidence.more;
-    let more = if more == 0 { String::new() } else { format!(". And {more} more") };
-    Some(Problem { reason, message: plain(&format!("{told}{more}")) })
+    let mut told: Vec<_> = checks.iter().take(TOLD).map(|check| line(check)).collect();
+    let more = evidence.open.len() - told.len() + evidence.more;
+    told.extend((more > 0).then(|| format!("And {more} more")));
+    Some(Problem { reason, message: plain(&told.join(". ")) })
 }
 
 fn line(check: &Check) -> String {
