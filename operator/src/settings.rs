@@ -64,7 +64,7 @@ pub struct PostgresLogin {
 #[command(verbatim_doc_comment)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct HardenPostgres {
-    /// What the database is to have: {"extensions":[{"name":"pgcrypto"},{"name":"pgaudit"}],"audit":{"log":["all"]}}
+    /// What the database is to have: `{"extensions":[{"name":"pgcrypto"},{"name":"pgaudit"}],"audit":{"log":["all"]}}`
     #[arg(long, value_name = "JSON")]
     pub plan: String,
     /// Folder with the files of the Secret that logs in: url and perhaps password; or uri; or username and password, with
@@ -80,7 +80,7 @@ pub struct HardenPostgres {
     /// Port; outranks the Secret. 5432 when neither names one
     #[arg(long)]
     pub port: Option<u16>,
-    /// Name of the database; outranks the Secret, and is needed where that has `*` (CloudNativePG's superuser)
+    /// Name of the database; outranks the Secret, and is needed where that has `*`, as `CloudNativePG` writes for its superuser
     #[arg(long)]
     pub database: Option<String>,
     /// What TLS must be: verify-full, verify-ca or require; an address never takes from it

@@ -137,15 +137,14 @@ impl Target {
 /// What is said outright. Whatever is not, the driver takes from its environment, which is not asked here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Named {
-    user: bool,
     host: bool,
     port: bool,
     database: bool,
 }
 
 impl Named {
-    /// Of an address that the driver could read.
-    fn of(address: &str) -> Self {
+    /// Of an address that the driver could read; nothing when it names no user.
+    fn of(address: &str) -> Option<Self> {
         let (_, rest) = address.split_once("://").unwrap_or_default();
         let rest = rest.split('#').next().unwrap_or_default();
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -155,12 +154,12 @@ impl Named {
             query.split('&').filter_map(|pair| pair.split_once('=')).any(|(key, _)| keys.contains(&key))
         };
         let after_bracket = host.rsplit(']').next().unwrap_or_default();
-        Self {
-            user: !user.is_empty() && !user.starts_with(':') || asks(&["user"]),
+        let names_user = !user.is_empty() && !user.starts_with(':') || asks(&["user"]);
+        names_user.then(|| Self {
             host: !host.is_empty() && !host.starts_with(':') || asks(&["host", "hostaddr"]),
             port: after_bracket.contains(':') || asks(&["port"]),
             database: !path.trim_matches('/').is_empty() || asks(&["dbname"]),
-        }
+        })
     }
 }
 
@@ -212,13 +211,9 @@ fn addressed(
     password: Option<&SecretString>,
 ) -> Result<(PgConnectOptions, Named), Problem> {
     let options = session::address(address, password)?;
-    let named = Named::of(address.expose_secret());
-    if !named.user {
-        return Err(invalid(
-            "the address names no user",
-            "write postgres://USER:PASSWORD@HOST:PORT/DATABASE",
-        ));
-    }
+    let fix = "write postgres://USER:PASSWORD@HOST:PORT/DATABASE";
+    let named =
+        Named::of(address.expose_secret()).ok_or_else(|| invalid("the address names no user", fix))?;
     Ok((options, named))
 }
 
@@ -245,7 +240,6 @@ fn fields(secret: &Secret) -> Result<(PgConnectOptions, Named), Problem> {
         options = options.database(database.expose_secret());
     }
     let named = Named {
-        user: true,
         host: secret.host.is_some(),
         port: secret.port.is_some(),
         database: secret.database.is_some(),

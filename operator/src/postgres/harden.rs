@@ -19,7 +19,7 @@ const GRACE: Duration = Duration::from_secs(30);
 /// Ends well when everything is proven, or with `--down` when all is gone; the result stands in a file in either case.
 pub async fn harden(args: &HardenPostgres) -> anyhow::Result<()> {
     let mut changed = Vec::new();
-    let found = until(args, &mut changed).await;
+    let found = Box::pin(until(args, &mut changed)).await;
     let (report, is_well) = match found {
         Ok(Some(found)) => {
             let report = Report::of(changed, Ok(found));
@@ -52,10 +52,10 @@ async fn until(args: &HardenPostgres, changed: &mut Vec<String>) -> Result<Optio
     let end = Instant::now() + Duration::from_secs(args.seconds);
     loop {
         // What a try changed stays changed when something stands in its way later.
-        let tried = timeout_at(end + GRACE, once(args, &plan, changed)).await;
+        let tried = Box::pin(timeout_at(end + GRACE, once(args, &plan, changed))).await;
         match tried.unwrap_or_else(|_| Err(late())) {
             Err(problem) if !problem.reason.is_terminal() && Instant::now() + PAUSE <= end => {
-                sleep(PAUSE).await
+                sleep(PAUSE).await;
             }
             ended => return ended,
         }

@@ -38,6 +38,9 @@ struct Scene {
     folder: TempDir,
 }
 
+/// Keys of a Secret with their values.
+type Files<'a> = &'a [(&'a str, &'a str)];
+
 /// How a run ended.
 struct Ended {
     is_well: bool,
@@ -76,7 +79,7 @@ impl Scene {
     }
 
     /// A Secret as the kubelet mounts it; an older one of the name is replaced.
-    fn secret(&self, name: &str, files: &[(&str, &str)]) -> Result<String> {
+    fn secret(&self, name: &str, files: Files<'_>) -> Result<String> {
         let folder = self.folder.path().join(name);
         // It may be the first.
         let _ = std::fs::remove_dir_all(&folder);
@@ -243,7 +246,7 @@ fn each_shape_of_a_secret_is_taken() -> Result<()> {
     let with_ca = ["--ca", &ca, "--tls-mode", "verify-ca"];
     let place = ["--host", "127.0.0.1", "--port", &port];
     let shop = ["--database", "shop"];
-    let shapes: [(&[(&str, &str)], Vec<&str>); 6] = [
+    let shapes: [(Files<'_>, Vec<&str>); 6] = [
         (&[("url", &apart), ("password", &password)], with_ca.into()),
         (&[("uri", &url)], with_ca.into()),
         (&[("uri", &every), user[0], user[1]], [&with_ca[..], &shop].concat()),

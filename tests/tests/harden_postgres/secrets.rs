@@ -1,10 +1,14 @@
 //! No password is in the program's arguments, environment, output or result, in what other sessions see, or in the server's log.
 
 use std::io::Read as _;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use postgres_hardening::connect;
-use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::{
+    PgConnection,
+    postgres::{PgConnectOptions, PgSslMode},
+};
 
 use crate::{EYE, READY, Scene};
 
@@ -21,6 +25,38 @@ log_min_messages = debug1
 fn log(scene: &Scene) -> Result<String> {
     let collected = scene.postgres.sql("shop", "SELECT pg_read_file(pg_current_logfile())")?;
     Ok(scene.postgres.log() + &collected)
+}
+
+/// Whether it ended well, how often its sessions were seen, and what it wrote. What others see of it meanwhile is added.
+async fn watched(
+    command: &mut Command,
+    watcher: &mut PgConnection,
+    seen: &mut String,
+) -> Result<(bool, usize, String)> {
+    let sql = "SELECT concat_ws(' ', query, application_name, usename) FROM pg_stat_activity \
+               WHERE pid <> pg_backend_pid()";
+    let mut run = command.spawn()?;
+    let mut stdout = run.stdout.take().context("no output")?;
+    let mut stderr = run.stderr.take().context("no errors")?;
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        stdout.read_to_string(&mut text).and(stderr.read_to_string(&mut text)).map(|_| text)
+    });
+    let mut others = 0;
+    let status = loop {
+        for file in ["cmdline", "environ"] {
+            // It may just have ended.
+            *seen += &std::fs::read_to_string(format!("/proc/{}/{file}", run.id())).unwrap_or_default();
+        }
+        let activity: Vec<String> = sqlx::query_scalar(sql).fetch_all(&mut *watcher).await?;
+        others += activity.iter().filter(|line| line.ends_with(" root") || line.ends_with(" eye")).count();
+        *seen += &activity.join("\n");
+        if let Some(status) = run.try_wait()? {
+            break status;
+        }
+    };
+    let output = reader.join().map_err(|_| anyhow::anyhow!("the reader panicked"))??;
+    Ok((status.success(), others, output))
 }
 
 #[tokio::test]
@@ -57,30 +93,9 @@ async fn no_password_is_seen_anywhere() -> Result<()> {
         let ca = scene.ca();
         let args = [args, &["--ca", &ca, "--verifier", &verifier]].concat();
         let mut command = scene.command(connection, &args)?;
-        let mut run = command.env("RUST_LOG", "trace").spawn()?;
-        let (mut stdout, mut stderr) =
-            (run.stdout.take().context("no output")?, run.stderr.take().context("no errors")?);
-        let reader = std::thread::spawn(move || {
-            let mut text = String::new();
-            stdout.read_to_string(&mut text).and(stderr.read_to_string(&mut text)).map(|_| text)
-        });
-        let mut others = 0;
-        let status = loop {
-            for file in ["cmdline", "environ"] {
-                // It may just have ended.
-                seen += &std::fs::read_to_string(format!("/proc/{}/{file}", run.id())).unwrap_or_default();
-            }
-            let sql = "SELECT concat_ws(' ', query, application_name, usename) FROM pg_stat_activity WHERE pid <> pg_backend_pid()";
-            let activity: Vec<String> = sqlx::query_scalar(sql).fetch_all(&mut watcher).await?;
-            others +=
-                activity.iter().filter(|line| line.ends_with(" root") || line.ends_with(" eye")).count();
-            seen += &activity.join("\n");
-            if let Some(status) = run.try_wait()? {
-                break status;
-            }
-        };
-        let output = reader.join().map_err(|_| anyhow::anyhow!("the reader panicked"))??;
-        ensure!(status.success() == is_well && (others > 0 || !is_well), "{args:?}: {output}");
+        let (ended_well, others, output) =
+            watched(command.env("RUST_LOG", "trace"), &mut watcher, &mut seen).await?;
+        ensure!(ended_well == is_well && (others > 0 || !is_well), "{args:?}: {output}");
         seen += &output;
         seen += &std::fs::read_to_string(scene.result())?;
     }
