@@ -81,7 +81,9 @@ pub(super) async fn look(
         }
         Err(Failed::Session(problem)) => return Err(problem),
     };
-    let log = log(connection, &marker, probe).await.map_err(Problem::when(Doing::Look))?;
+    // What was to be told and was not does not come later.
+    let patience = if client == Client::Silent { Duration::ZERO } else { LOG_IS_WRITTEN };
+    let log = log(connection, &marker, probe, patience).await.map_err(Problem::when(Doing::Look))?;
     Ok((judge(client, log, eye), proof(client, log)))
 }
 
@@ -117,8 +119,13 @@ async fn client(options: &PgConnectOptions, probe: Probe, marker: &str) -> Resul
 }
 
 /// Waits for the line while it may still come.
-async fn log(connection: &mut PgConnection, marker: &str, probe: Probe) -> sqlx::Result<Log> {
-    let end = Instant::now() + LOG_IS_WRITTEN;
+async fn log(
+    connection: &mut PgConnection,
+    marker: &str,
+    probe: Probe,
+    patience: Duration,
+) -> sqlx::Result<Log> {
+    let end = Instant::now() + patience;
     let (one, other) = marker.split_at(marker.len() / 2);
     loop {
         let query = sqlx::query_scalar::<_, bool>(SEARCH).bind(one).bind(other).bind(probe.class());
