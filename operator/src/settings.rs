@@ -25,6 +25,10 @@ pub enum Command {
     PostgresLogin(PostgresLogin),
     /// Harden a Postgres database by a plan and prove it by deed, only prove it, or take away what the plan added; a Job runs
     /// it.
+    ///
+    /// The exit code is 0 when everything was seen to be as it should (with --down: when all is gone), else 1. Why, stands in
+    /// the result: at most 4096 bytes of JSON with the problem and its fix, what was changed, and the evidence. No value of a
+    /// Secret is in it or in the log.
     HardenPostgres(HardenPostgres),
     /// Ask an HTTP address until it answers 200; the image has no shell for that.
     Check(Check),
@@ -56,12 +60,7 @@ pub struct PostgresLogin {
 }
 
 /// What `harden-postgres` works on.
-///
-/// The exit code is 0 when everything was seen to be as it should (with --down: when all is gone), else 1. Why, stands in the
-/// result: at most 4096 bytes of JSON with the problem and its fix, what was changed, and the evidence. No value of a Secret
-/// is in it or in the log.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct HardenPostgres {
     /// What the database is to have: `{"extensions":[{"name":"pgcrypto"},{"name":"pgaudit"}],"audit":{"log":["all"]}}`
