@@ -22,6 +22,7 @@ mod issuer;
 mod jobs;
 mod jwks;
 mod jwt;
+mod key_rotation;
 mod limit_storage;
 mod limits;
 mod open_loop;
