@@ -134,7 +134,7 @@ impl Database {
 
 /// Whether pgcrypto says that a key is not the one that a row was encrypted with (PostgreSQL documentation, appendix A).
 pub(crate) fn cannot_decrypt(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(|refusal| refusal.code()).is_some_and(|code| code == "39000")
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "39000")
 }
 
 fn options(secrets: &Secrets) -> Result<Option<PgConnectOptions>, NoUrl> {

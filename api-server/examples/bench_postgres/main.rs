@@ -142,7 +142,8 @@ async fn check(postgres: &Postgres, subjects: &[Subject]) -> Result<()> {
         let clear: i64 = sqlx::query_scalar(clear).fetch_one(&subject.pool).await?;
         ensure!((clear == 0) == variant.encrypted, "{}: {clear} addresses in clear", variant.name);
         let tls = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
-        ensure!(sqlx::query_scalar(tls).fetch_one(&subject.pool).await?, "{}: no TLS", variant.name);
+        let tls: bool = sqlx::query_scalar(tls).fetch_one(&subject.pool).await?;
+        ensure!(tls, "{}: no TLS", variant.name);
         let mark = format!(" {} LOG:  AUDIT: ", variant.name);
         let lines = log.lines().filter(|line| line.contains(&mark)).count();
         ensure!((lines > 1000) == variant.audited, "{}: {lines} lines of the audit", variant.name);

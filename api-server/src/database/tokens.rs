@@ -66,7 +66,7 @@ pub async fn rotate(
     match (take(pool, keys, first, &token, life).await, second) {
         // What the first one did was taken back with its transaction.
         (Err(error), Some(second)) if cannot_decrypt(&error) => take(pool, keys, second, &token, life).await,
-        (taken, _) => taken,
+        (first, _) => first,
     }
 }
 

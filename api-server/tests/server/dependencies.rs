@@ -122,6 +122,28 @@ fn migrations_go_up_and_down_and_up_and_tell_where_they_are() {
 }
 
 #[test]
+fn up_down_to_any_version_and_up_again_give_the_same_schema() {
+    let postgres = testbed::postgres::Postgres::start().unwrap();
+    let run = |arguments: &[&str]| {
+        let done = tool(&postgres.url(), arguments, "");
+        assert!(done.status.success(), "{done:?}");
+    };
+    let dump = || postgres.dump("postgres").unwrap();
+    run(&["migrate", "up"]);
+    let all = dump();
+    assert!(all.contains("CREATE TABLE api.jobs"), "there is something to compare");
+    let mut lower = all.clone();
+    for version in ["3", "2", "1", "0"] {
+        run(&["migrate", "down", "--to", version]);
+        let taken_back = dump();
+        assert!(taken_back.len() < lower.len(), "version {version} has less than the one above it");
+        run(&["migrate", "up"]);
+        assert_eq!(dump(), all, "from {version} up again");
+        lower = taken_back;
+    }
+}
+
+#[test]
 fn an_address_that_is_none_ends_the_start_and_is_not_shown() {
     let wrong = [("DATABASE_URL", "mysql:/anna:canary@db"), ("ENCRYPTION_KEY", ENCRYPTION_KEY)];
     let mut child = command(&wrong).spawn().unwrap();

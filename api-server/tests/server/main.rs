@@ -8,6 +8,7 @@ mod attack;
 mod aws;
 mod azure;
 mod backed;
+mod backup;
 mod client;
 mod contract;
 mod cors;

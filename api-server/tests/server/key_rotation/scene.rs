@@ -22,6 +22,9 @@ pub const A: &str = "canary-key-a-of-thirty-two-characters";
 pub const B: &str = "canary-key-b-of-thirty-two-characters";
 pub const C: &str = "canary-key-c-of-thirty-two-characters";
 
+/// Its name.
+pub const DATABASE: &str = "service";
+
 /// The service stops before it.
 pub struct Scene {
     pub postgres: Postgres,
@@ -38,10 +41,8 @@ impl Scene {
     }
 
     pub fn with(settings: &str, accounts: usize) -> Self {
-        let postgres = Postgres::start_with(&Options { settings, ..Options::default() }).unwrap();
-        let provider = Provider::start(&[(200, r#"{"choices": [{"message": {"content": "Cats."}}]}"#)]);
-        let signing_key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
-        let scene = Self { url: postgres.url(), postgres, provider, signing_key };
+        let scene = Self::bare(settings);
+        scene.postgres.database(DATABASE).unwrap();
         let migrated = scene.tool(A, None, &["migrate", "up"], "");
         assert!(migrated.status.success(), "{migrated:?}");
         let service = scene.service(A, None);
@@ -49,9 +50,22 @@ impl Scene {
             let made = scene.tool(A, None, &["account", "add", &email(number), "--role", "editor"], PASSWORD);
             assert!(made.status.success(), "{made:?}");
             let key = json!({ "key": provider_key(number) });
-            assert_eq!(scene.client(&service, number).ask("PUT", "/provider-key", Some(&key)).status, 204);
+            assert_eq!(client(&service, number).ask("PUT", "/provider-key", Some(&key)).status, 204);
         }
         scene
+    }
+
+    /// A server that does not have the database yet.
+    pub fn bare(settings: &str) -> Self {
+        let postgres = Postgres::start_with(&Options { settings, ..Options::default() }).unwrap();
+        let provider = Provider::start(&[(200, r#"{"choices": [{"message": {"content": "Cats."}}]}"#)]);
+        let signing_key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
+        let url = postgres.url().rsplit_once('/').map(|(server, _)| format!("{server}/{DATABASE}")).unwrap();
+        Self { postgres, provider, url, signing_key }
+    }
+
+    pub fn sql(&self, statements: &str) -> String {
+        self.postgres.sql(DATABASE, statements).unwrap()
     }
 
     /// Settings of everything that is started here.
@@ -108,25 +122,9 @@ impl Scene {
         (done.status.code(), text)
     }
 
-    pub fn client(&self, service: &Service, number: usize) -> Client {
-        self.login(service, number).unwrap()
-    }
-
-    fn login(&self, service: &Service, number: usize) -> Option<Client> {
-        let answer = login(service.api, &email(number), PASSWORD);
-        let tokens = (answer.status == 200).then(|| answer.json())?;
-        let text = |name: &str| tokens[name].as_str().unwrap().to_owned();
-        Some(Client { api: service.api, access: text("accessToken"), refresh: text("refreshToken") })
-    }
-
-    /// A refresh token that this service has given.
-    pub fn token(&self, service: &Service, number: usize) -> String {
-        self.client(service, number).refresh
-    }
-
     /// Whether the account logs in by its address, and its row's key of the provider is readable with the service's keys.
     pub fn usable(&self, service: &Service, number: usize) -> bool {
-        let Some(client) = self.login(service, number) else { return false };
+        let Some(client) = log_in(service, number) else { return false };
         let before = self.provider.asked().len();
         let video = client.video("Cats");
         let asked = client.post("/analyze", &json!({ "videoId": video["id"], "question": "What is it?" }));
@@ -153,14 +151,14 @@ impl Scene {
     pub fn forget_fingerprints(&self) {
         let forget = "UPDATE api.accounts SET key_id = NULL, provider_key_id = NULL;
                       UPDATE api.refresh_tokens SET key_id = NULL";
-        self.postgres.sql("postgres", forget).unwrap();
+        self.sql(forget);
     }
 
     /// Each row with the transaction that wrote it.
     pub fn rows(&self) -> String {
         let rows = "SELECT id, xmin, md5(a::text) FROM api.accounts a ORDER BY id;
                     SELECT id, xmin, md5(t::text) FROM api.refresh_tokens t ORDER BY id";
-        self.postgres.sql("postgres", rows).unwrap()
+        self.sql(rows)
     }
 
     /// What nobody but the service and its owner may see.
@@ -173,6 +171,17 @@ impl Scene {
         let plain = ["person-0@example.com", "provider-key-of-0", "canary-key", &password].map(str::to_owned);
         plain.into_iter().chain(derived).collect()
     }
+}
+
+pub fn client(service: &Service, number: usize) -> Client {
+    log_in(service, number).unwrap()
+}
+
+fn log_in(service: &Service, number: usize) -> Option<Client> {
+    let answer = login(service.api, &email(number), PASSWORD);
+    let tokens = (answer.status == 200).then(|| answer.json())?;
+    let text = |name: &str| tokens[name].as_str().unwrap().to_owned();
+    Some(Client { api: service.api, access: text("accessToken"), refresh: text("refreshToken") })
 }
 
 fn email(number: usize) -> String {

@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::json;
 
-use super::scene::Scene;
+use super::scene;
 use crate::{
     backed::{Client, refresh},
     process::Service,
@@ -30,7 +30,7 @@ impl Drop for Ends<'_> {
     }
 }
 
-pub fn during(services: [&Service; 2], scene: &Scene, happens: impl FnOnce(&dyn Fn() -> usize)) -> Report {
+pub fn during(services: [&Service; 2], happens: impl FnOnce(&dyn Fn() -> usize)) -> Report {
     let (end, sent, failures) = (AtomicBool::new(false), AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         let _ends = Ends(&end);
@@ -39,7 +39,7 @@ pub fn during(services: [&Service; 2], scene: &Scene, happens: impl FnOnce(&dyn 
             scope.spawn(move || {
                 let mut number = lane;
                 while !end.load(Ordering::Relaxed) {
-                    for (what, status) in round(scene, service, other, number) {
+                    for (what, status) in round(service, other, number) {
                         sent.fetch_add(1, Ordering::Relaxed);
                         if !(200..300).contains(&status) {
                             failures.lock().unwrap().push(format!("{what} of {number}: {status}"));
@@ -55,8 +55,8 @@ pub fn during(services: [&Service; 2], scene: &Scene, happens: impl FnOnce(&dyn 
 }
 
 /// Logs in here, and goes on there and here by turns: what one has written the other one reads.
-fn round(scene: &Scene, here: &Service, there: &Service, number: usize) -> Vec<(&'static str, u16)> {
-    let client = scene.client(here, number);
+fn round(here: &Service, there: &Service, number: usize) -> Vec<(&'static str, u16)> {
+    let client = scene::client(here, number);
     let mut statuses = vec![("login", 200)];
     let (mut token, access) = (client.refresh, client.access);
     for service in [there, here].into_iter().cycle().take(10) {
