@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    backed::{Backed, ENCRYPTION_KEY, tool},
+    backed::{Backed, ENCRYPTION_KEY, PASSWORD, tool},
     client::{ask, get},
     headers,
     process::{Service, command, wait_until},
@@ -107,9 +107,15 @@ fn migrations_go_up_and_down_and_up_and_tell_where_they_are() {
         (done.status.code(), String::from_utf8_lossy(&done.stdout).into_owned())
     };
     let (code, text) = run(&["migrate", "status"]);
-    assert!(code == Some(0) && text.matches("applied").count() == 3, "{text}");
+    assert!(code == Some(0) && text.matches("applied").count() == 4, "{text}");
+    // A column is missing: the database of a version before this one.
+    backed.account("anna@example.com", "viewer");
+    assert_eq!(run(&["migrate", "down", "--to", "3"]).0, Some(0));
+    let answer = crate::backed::login(backed.service.api, "anna@example.com", PASSWORD);
+    assert_eq!(answer.status, 503);
+    assert!(answer.json()["detail"].as_str().unwrap().contains("migrate up"), "{answer:?}");
     let (code, text) = run(&["migrate", "down", "--to", "1"]);
-    assert!(code == Some(0) && text.matches("missing").count() == 2, "{text}");
+    assert!(code == Some(0) && text.matches("missing").count() == 3, "{text}");
     assert_eq!(run(&["migrate", "status"]).0, Some(1));
     assert_eq!(run(&["migrate", "down", "--to", "0"]).0, Some(0));
     let left = "SELECT count(*) FROM pg_tables WHERE schemaname = 'api' AND tablename <> 'migrations'";
