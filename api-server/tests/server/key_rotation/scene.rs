@@ -28,8 +28,8 @@ pub const DATABASE: &str = "service";
 /// The service stops before it.
 pub struct Scene {
     pub postgres: Postgres,
+    pub url: String,
     provider: Provider,
-    url: String,
     /// All replicas sign with one key.
     signing_key: String,
 }
