@@ -61,7 +61,7 @@ impl Scene {
         let provider = Provider::start(&[(200, r#"{"choices": [{"message": {"content": "Cats."}}]}"#)]);
         let signing_key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
         let url = postgres.url().rsplit_once('/').map(|(server, _)| format!("{server}/{DATABASE}")).unwrap();
-        Self { postgres, provider, url, signing_key }
+        Self { postgres, url, provider, signing_key }
     }
 
     pub fn sql(&self, statements: &str) -> String {
