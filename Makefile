@@ -1,7 +1,7 @@
 # The commands of this repository; `make help` lists them. The work is in hack/ and tests/.
 
 .DEFAULT_GOAL := help
-.PHONY: help test soak bench bench-api bench-certificates demo demo-down judge manifests images
+.PHONY: help test soak bench bench-api bench-postgres bench-certificates demo demo-down judge manifests images
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ bench-certificates: ## Measure what certificates cost; writes docs/benchmarks/ce
 
 bench-api: ## Measure what the api-server costs; writes docs/benchmarks/api.md.
 	@hack/bench-api.sh
+
+bench-postgres: ## Measure what encrypted columns and pgaudit cost; writes docs/benchmarks/postgres.md.
+	@hack/bench-postgres.sh
 
 judge: ## Let independent tools judge manifests and api-server; writes docs/evidence/judge*.md.
 	@hack/judge.sh

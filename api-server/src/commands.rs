@@ -3,6 +3,7 @@
 pub mod account;
 pub mod check_config;
 pub mod migrate;
+pub mod rotate_encryption_key;
 
 use anyhow::Context as _;
 use sqlx::PgPool;

@@ -5,6 +5,7 @@ pub mod accounts;
 pub mod jobs;
 pub mod migrations;
 pub mod provider_keys;
+pub mod rotation;
 pub mod tokens;
 pub mod videos;
 
@@ -129,6 +130,11 @@ impl Database {
             }
         }
     }
+}
+
+/// Whether pgcrypto says that a key is not the one that a row was encrypted with (PostgreSQL documentation, appendix A).
+pub(crate) fn cannot_decrypt(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "39000")
 }
 
 fn options(secrets: &Secrets) -> Result<Option<PgConnectOptions>, NoUrl> {

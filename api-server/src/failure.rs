@@ -158,15 +158,16 @@ fn of_database(error: &sqlx::Error) -> (StatusCode, &'static str) {
     };
     let code = refusal.code().unwrap_or_default();
     match &*code {
-        // Undefined table or schema.
-        "42P01" | "3F000" => (
+        // Undefined table, schema or column.
+        "42P01" | "3F000" | "42703" => (
             StatusCode::SERVICE_UNAVAILABLE,
             "The database has not been migrated: run api-server migrate up.",
         ),
         // pgcrypto cannot decrypt.
-        "39000" => {
-            (StatusCode::SERVICE_UNAVAILABLE, "ENCRYPTION_KEY is not the key that the data was written with.")
-        }
+        "39000" => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "ENCRYPTION_KEY is not the key that the data was written with, and no ENCRYPTION_KEY_PREVIOUS is.",
+        ),
         // A character that text cannot hold.
         "22021" | "22P05" => (StatusCode::BAD_REQUEST, "A text holds U+0000; remove it."),
         "23505" => (StatusCode::CONFLICT, "There is one already."),

@@ -8,7 +8,7 @@ pub mod commands;
 pub mod config;
 mod connections;
 pub mod database;
-mod encryption;
+pub mod encryption;
 mod extract;
 mod failure;
 mod frames;

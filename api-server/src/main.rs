@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, anyhow};
 use api_server::{
     check,
-    commands::{account, check_config, migrate},
+    commands::{account, check_config, migrate, rotate_encryption_key},
     config::Config,
     healthcheck, log, routes,
     secrets::Secrets,
@@ -47,6 +47,8 @@ enum Command {
     /// Make or disable accounts
     #[command(subcommand)]
     Account(account::Account),
+    /// Encrypt anew what is not of `ENCRYPTION_KEY`; --help tells how to change the key
+    RotateEncryptionKey(rotate_encryption_key::Rotate),
     /// List what is wrong with these settings and secrets: exit code 0 for nothing, 1 for problems, 2 when a backend
     /// was not reached
     CheckConfig(check_config::CheckConfig),
@@ -74,6 +76,9 @@ fn main() -> ExitCode {
         }
         Some(Command::Account(action)) => {
             once(&config, async |secrets| account::run(&action, &config, secrets).await)
+        }
+        Some(Command::RotateEncryptionKey(command)) => {
+            once(&config, async |secrets| rotate_encryption_key::run(&command, &config, secrets).await)
         }
         None => serve(config),
     };

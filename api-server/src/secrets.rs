@@ -43,10 +43,11 @@ use crate::{
 };
 
 /// Names of secrets that the service reads.
-pub const NAMES: [&str; 8] = [
+pub const NAMES: [&str; 9] = [
     "DATABASE_URL",
     "DATABASE_PASSWORD",
     "ENCRYPTION_KEY",
+    "ENCRYPTION_KEY_PREVIOUS",
     "REDIS_URL",
     "MONGODB_URL",
     "JWT_SIGNING_KEY",

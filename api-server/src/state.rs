@@ -100,7 +100,8 @@ impl State {
     ) -> Result<Self, StateError> {
         let compiled = Compiled::load(config.policy_file.as_deref())?;
         let database = Database::new(&secrets, config.database_max_connections)?;
-        let keys = keys(&secrets)?.map(Arc::new);
+        // A secret that is not there is no error: the routes that need it say so.
+        let keys = Keys::read(&secrets)?.map(Arc::new);
         let metrics = Metrics::new();
         let redis = Redis::new(&secrets, config.redis_ca_file.clone(), metrics.store.clone())?;
         let jwt = Jwt::new(&config, &secrets)?;
@@ -149,8 +150,9 @@ impl State {
 
     /// Takes up what secrets have changed to, until the process ends.
     pub(crate) async fn follow_secrets(&self) {
-        let take_up = || match keys(&self.secrets) {
+        let take_up = || match Keys::read(&self.secrets) {
             Ok(Some(keys)) => self.keys.store(Some(keys.into())),
+            // When it goes, the last good one stays.
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "new secret refused, the old one stays"),
         };
@@ -179,9 +181,4 @@ impl State {
             let _ = draining.wait_for(|draining| *draining).await;
         }
     }
-}
-
-/// A secret that is not there is no error: the routes that need it say so. When it goes, the last good one stays.
-fn keys(secrets: &Secrets) -> Result<Option<Keys>, TooShort> {
-    secrets.get("ENCRYPTION_KEY").as_ref().map(Keys::derive).transpose()
 }

@@ -146,7 +146,7 @@ pub enum Reason {
     ReadOnlyStandby,
     /// Nobody answers as Postgres; open the way in `spec.network.egressTo`, or start it. The next Job tries again.
     Unreachable,
-    /// Postgres does not let the login in; set the same password in both places, and look at pg_hba.conf.
+    /// Postgres does not let the login in; set the same password in both places, and look at `pg_hba.conf`.
     AuthFailed,
     /// Postgres has no TLS, or a certificate that is not trusted or not for its host; correct `spec.postgres.tls` or the
     /// server.

@@ -50,7 +50,7 @@ pub struct Postgres {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PostgresConnection {
-    /// Secret with the login that may create the extensions: `url`, or what CloudNativePG (`uri`) or Zalando's operator
+    /// Secret with the login that may create the extensions: `url`, or what `CloudNativePG` (`uri`) or Zalando's operator
     /// (`username`, `password`) puts there. It must carry the label `hardened.dev/service: NAME`.
     pub secret_ref: PostgresSecret,
     /// Secret of the same form with a login that verifies and needs few rights; labelled as well. Default: the first one.
@@ -137,7 +137,7 @@ impl PostgresTlsMode {
 /// An extension that is to be there.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
 pub struct PostgresExtension {
-    /// Which one: pgcrypto, pgaudit, citext, pg_stat_statements or uuid-ossp.
+    /// Which one: `pgcrypto`, `pgaudit`, `citext`, `pg_stat_statements` or `uuid-ossp`.
     pub name: PostgresExtensionName,
     /// Its exact version. Default: the server's, and what is installed stays as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -176,7 +176,7 @@ pub enum PostgresExtensionName {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PostgresAudit {
-    /// Classes of statements: all, read, write, function, role, ddl, misc, misc_set. Default: all.
+    /// Classes of statements: all, read, write, function, role, ddl, misc, `misc_set`. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 8))]
     #[x_kube(validation = Rule::new("self.all(c, self.exists_one(d, d == c))")

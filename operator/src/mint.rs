@@ -31,6 +31,15 @@ pub struct Minted {
     pub database: Option<database::Decision>,
 }
 
+impl Minted {
+    /// When the values or the database want a look.
+    pub fn again(&self) -> Option<Timestamp> {
+        let values = self.values.as_ref().and_then(|values| values.again);
+        let database = self.database.as_ref().and_then(|database| database.again);
+        values.into_iter().chain(database).min()
+    }
+}
+
 /// Completes the facts and decides about the certificate.
 pub async fn mint(
     ctx: &Context,

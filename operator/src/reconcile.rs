@@ -99,12 +99,10 @@ pub async fn reconcile(service: &HardenedService, ctx: &Context) -> Result<Next,
         applied.tls_warning = standing.problem.clone();
     }
     let written = report::report(ctx, service, render::status(service, &applied, facts, now)).await?;
-    let at = |at: Timestamp| at.duration_since(now).try_into().unwrap_or(SOON).max(SOON);
     let wakes = [
         ctx.fights.wake(&key, now),
         rotation.and_then(|standing| standing.again),
-        minted.values.as_ref().and_then(|values| values.again).map(at),
-        minted.database.as_ref().and_then(|database| database.again).map(at),
+        minted.again().map(|at| at.duration_since(now).try_into().unwrap_or(SOON).max(SOON)),
     ];
     let next = match (next(&applied, &minted, now), wakes.into_iter().flatten().min()) {
         (Next::After(pause), Some(wake)) => Next::After(pause.min(wake)),

@@ -30,10 +30,10 @@ pub const CONTAINER: &str = "postgres";
 
 const DIR: &str = "/etc/hardened/postgres";
 const CA_FILE: &str = "ca.crt";
-/// Seconds in which the program tries to get in; the next Job goes on. A run that has begun takes as long as its statements may.
+/// Seconds in which the program tries to get in; the next Job goes on. What it has begun then gets half a minute more.
 const SECONDS: i64 = 15;
 /// Seconds in which the pod must be scheduled, start and end.
-const DEADLINE_SECONDS: i64 = 420;
+const DEADLINE_SECONDS: i64 = 180;
 /// Seconds in which the last Job and its log can be looked at. One more is never kept.
 const KEPT_SECONDS: i32 = 3600;
 

@@ -160,16 +160,11 @@ fn subsystems(service: &HardenedService, applied: &Applied, facts: &Facts) -> Ve
         state(ConditionType::SecretsReady, problem, "the values are those of their sources")
             .warned(applied.secrets_warning.as_ref())
     });
-    let database = service.spec.postgres.as_ref().map(|_| {
-        let mut jobs = applied.outcomes.iter().filter(|o| database::is_job(o.kind, &o.name, service, facts));
-        let problem = applied.database_problem.clone().or_else(|| jobs.find_map(|o| o.problem.clone()));
-        state(ConditionType::DatabaseReady, problem, &database::proven(applied.database.as_ref()))
-    });
     let all = [
         Some(state(ConditionType::WorkloadReady, workload, "every replica is up to date and available")),
         Some(tls),
         secrets,
-        database,
+        of_database(service, applied, facts),
         Some(state(
             ConditionType::ExposureReady,
             of(&[Kind::Service], host_problem.as_ref()),
@@ -182,6 +177,14 @@ fn subsystems(service: &HardenedService, applied: &Applied, facts: &Facts) -> Ve
         )),
     ];
     all.into_iter().flatten().collect()
+}
+
+/// What keeps the Job from being made is why nothing was seen.
+fn of_database(service: &HardenedService, applied: &Applied, facts: &Facts) -> Option<State> {
+    service.spec.postgres.as_ref()?;
+    let mut jobs = applied.outcomes.iter().filter(|o| database::is_job(o.kind, &o.name, service, facts));
+    let problem = jobs.find_map(|o| o.problem.clone()).or_else(|| applied.database_problem.clone());
+    Some(state(ConditionType::DatabaseReady, problem, &database::proven(applied.database.as_ref())))
 }
 
 /// Whether `SecretsReady` tells of a child, or `TLSReady`; nothing for children of other kinds. Without values every Secret

@@ -33,15 +33,13 @@ pub enum Account {
 /// Does it and prints a line.
 pub async fn run(action: &Account, config: &Config, secrets: &Secrets) -> anyhow::Result<()> {
     let pool = pool(config, secrets)?;
-    let secret = secrets.get("ENCRYPTION_KEY").context("ENCRYPTION_KEY is not set")?;
-    let keys = Keys::derive(&secret)?;
+    let keys = Keys::read(secrets)?.context("ENCRYPTION_KEY is not set")?;
     match action {
         Account::Add { email, role } => {
             ensure!(is_address(email), "EMAIL: {email:?} is not an address such as anna@example.com");
             let hash = passwords::hash(&password()?).context("hash the password")?;
-            let Some(id) =
-                accounts::create(&pool, &keys, email, &hash, *role).await.context("make the account")?
-            else {
+            let new = accounts::New { email, password_hash: &hash, role: *role };
+            let Some(id) = accounts::create(&pool, &keys, &new).await.context("make the account")? else {
                 bail!("EMAIL: {email} has an account already");
             };
             writeln!(io::stdout(), "{id}")?;

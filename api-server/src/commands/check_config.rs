@@ -79,19 +79,19 @@ fn print(report: &Report, out: &mut impl Write, err: &mut impl Write) -> io::Res
     for problem in report.problems.iter().chain(&report.unreachable) {
         writeln!(err, "{problem}")?;
     }
-    writeln!(out, "{:<18} {:<12} {:<36} EXPIRES", "SECRET", "BACKEND", "VERSION")?;
+    writeln!(out, "{:<24} {:<12} {:<36} EXPIRES", "SECRET", "BACKEND", "VERSION")?;
     for name in NAMES {
         let Some(metadata) = report.secrets.metadata(name) else {
-            writeln!(out, "{name:<18} -")?;
+            writeln!(out, "{name:<24} -")?;
             continue;
         };
         let version = metadata.version.as_deref().unwrap_or("-");
         let expires = metadata.expires.map_or_else(|| "-".to_owned(), |at| at.date().to_string());
-        writeln!(out, "{name:<18} {:<12} {version:<36} {expires}", metadata.backend)?;
+        writeln!(out, "{name:<24} {:<12} {version:<36} {expires}", metadata.backend)?;
     }
-    writeln!(out, "\n{:<18} STATE", "BACKEND")?;
+    writeln!(out, "\n{:<24} STATE", "BACKEND")?;
     for health in report.secrets.health() {
-        writeln!(out, "{:<18} {}", health.backend, health.as_str())?;
+        writeln!(out, "{:<24} {}", health.backend, health.as_str())?;
     }
     Ok(())
 }

@@ -14,7 +14,8 @@ use uuid::Uuid;
 
 use crate::{
     auth::{Role, Subject},
-    encryption::Keys,
+    database::cannot_decrypt,
+    encryption::{Keys, Reading},
     headers::random,
 };
 
@@ -61,16 +62,33 @@ pub async fn rotate(
     life: Duration,
 ) -> sqlx::Result<Option<(Subject, SecretString)>> {
     let Some(token) = Token::parse(text) else { return Ok(None) };
+    let (first, second) = keys.readings();
+    match (take(pool, keys, first, &token, life).await, second) {
+        // What the first one did was taken back with its transaction.
+        (Err(error), Some(second)) if cannot_decrypt(&error) => take(pool, keys, second, &token, life).await,
+        (first, _) => first,
+    }
+}
+
+async fn take(
+    pool: &PgPool,
+    keys: &Keys,
+    reading: Reading<'_>,
+    token: &Token,
+    life: Duration,
+) -> sqlx::Result<Option<(Subject, SecretString)>> {
     let mut transaction = pool.begin().await?;
     // The locks make one of two requests with the same token the second one.
     let row = sqlx::query!(
         r#"SELECT f.id AS family, a.id AS account, a.role AS "role: Role", t.used_at IS NOT NULL AS "used!",
                   t.expires_at > now() AND f.revoked_at IS NULL AND a.disabled_at IS NULL AS "valid!",
-                  public.pgp_sym_decrypt_bytea(t.secret, $2) AS "secret!"
+                  public.pgp_sym_decrypt_bytea(t.secret, CASE WHEN t.key_id = $2 THEN $3 ELSE $4 END) AS "secret!"
            FROM api.refresh_tokens t JOIN api.token_families f ON f.id = t.family JOIN api.accounts a ON a.id = f.account
            WHERE t.id = $1 FOR UPDATE OF f, t"#,
         token.id,
-        keys.column().expose_secret(),
+        reading.id,
+        reading.its,
+        reading.otherwise,
     )
     .fetch_optional(&mut *transaction)
     .await?;
@@ -119,13 +137,14 @@ async fn insert(
     let secret = random().ok_or_else(|| sqlx::Error::Protocol("no random numbers".into()))?;
     let token = Token { id: Uuid::now_v7(), secret };
     sqlx::query!(
-        "INSERT INTO api.refresh_tokens (id, family, secret, expires_at)
-         VALUES ($1, $2, public.pgp_sym_encrypt_bytea($3, $4, 'cipher-algo=aes256, s2k-mode=1'),
-                 now() + make_interval(secs => $5))",
+        "INSERT INTO api.refresh_tokens (id, family, secret, key_id, expires_at)
+         VALUES ($1, $2, public.pgp_sym_encrypt_bytea($3, $4, 'cipher-algo=aes256, s2k-mode=1'), $5,
+                 now() + make_interval(secs => $6))",
         token.id,
         family,
         token.digest(),
         keys.column().expose_secret(),
+        keys.id(),
         life.as_secs_f64(),
     )
     .execute(connection)

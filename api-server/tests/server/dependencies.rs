@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    backed::{Backed, ENCRYPTION_KEY, tool},
+    backed::{Backed, ENCRYPTION_KEY, PASSWORD, tool},
     client::{ask, get},
     headers,
     process::{Service, command, wait_until},
@@ -107,9 +107,15 @@ fn migrations_go_up_and_down_and_up_and_tell_where_they_are() {
         (done.status.code(), String::from_utf8_lossy(&done.stdout).into_owned())
     };
     let (code, text) = run(&["migrate", "status"]);
-    assert!(code == Some(0) && text.matches("applied").count() == 3, "{text}");
+    assert!(code == Some(0) && text.matches("applied").count() == 4, "{text}");
+    // A column is missing: the database of a version before this one.
+    backed.account("anna@example.com", "viewer");
+    assert_eq!(run(&["migrate", "down", "--to", "3"]).0, Some(0));
+    let answer = crate::backed::login(backed.service.api, "anna@example.com", PASSWORD);
+    assert_eq!(answer.status, 503);
+    assert!(answer.json()["detail"].as_str().unwrap().contains("migrate up"), "{answer:?}");
     let (code, text) = run(&["migrate", "down", "--to", "1"]);
-    assert!(code == Some(0) && text.matches("missing").count() == 2, "{text}");
+    assert!(code == Some(0) && text.matches("missing").count() == 3, "{text}");
     assert_eq!(run(&["migrate", "status"]).0, Some(1));
     assert_eq!(run(&["migrate", "down", "--to", "0"]).0, Some(0));
     let left = "SELECT count(*) FROM pg_tables WHERE schemaname = 'api' AND tablename <> 'migrations'";
@@ -119,6 +125,28 @@ fn migrations_go_up_and_down_and_up_and_tell_where_they_are() {
     assert!(answer.json()["detail"].as_str().unwrap().contains("migrate up"), "{answer:?}");
     assert_eq!(run(&["migrate", "up"]).0, Some(0));
     assert_eq!(run(&["migrate", "up"]).0, Some(0), "twice is once");
+}
+
+#[test]
+fn up_down_to_any_version_and_up_again_give_the_same_schema() {
+    let postgres = testbed::postgres::Postgres::start().unwrap();
+    let run = |arguments: &[&str]| {
+        let done = tool(&postgres.url(), arguments, "");
+        assert!(done.status.success(), "{done:?}");
+    };
+    let dump = || postgres.dump("postgres").unwrap();
+    run(&["migrate", "up"]);
+    let all = dump();
+    assert!(all.contains("CREATE TABLE api.jobs"), "there is something to compare");
+    let mut lower = all.clone();
+    for version in ["3", "2", "1", "0"] {
+        run(&["migrate", "down", "--to", version]);
+        let taken_back = dump();
+        assert!(taken_back.len() < lower.len(), "version {version} has less than the one above it");
+        run(&["migrate", "up"]);
+        assert_eq!(dump(), all, "from {version} up again");
+        lower = taken_back;
+    }
 }
 
 #[test]

@@ -11,12 +11,12 @@ use super::{
 };
 use crate::{
     config::Environment,
+    encryption::{CURRENT as KEY, PREVIOUS},
     secrets::{Problem, Secrets},
 };
 
 const URL: &str = "DATABASE_URL";
 const PASSWORD: &str = "DATABASE_PASSWORD";
-const KEY: &str = "ENCRYPTION_KEY";
 
 /// What Postgres is reached with.
 #[derive(Clone, Debug)]
@@ -27,12 +27,14 @@ pub struct Database {
     pub password: Option<SecretString>,
     /// The key of encrypted columns.
     pub encryption_key: SecretString,
+    /// The key that rows may still be of.
+    pub previous_key: Option<SecretString>,
 }
 
 impl Group for Database {
     const NAME: &'static str = "database";
     const NEEDS: &'static [&'static str] = &[URL, KEY];
-    const MAY: &'static [&'static str] = &[PASSWORD];
+    const MAY: &'static [&'static str] = &[PASSWORD, PREVIOUS];
 
     fn take(secrets: &Secrets, environment: Environment, problems: &mut Vec<Problem>) -> Option<Self> {
         let (url, password, encryption_key) = (secrets.peek(URL), secrets.peek(PASSWORD), secrets.peek(KEY));
@@ -46,7 +48,21 @@ impl Group for Database {
                 problems.push(Problem::new(KEY, "is shorter than 32 bytes", MAKE_KEY));
             }
         }
-        Some(Self { url: url?, password, encryption_key: encryption_key? })
+        let previous_key = secrets.peek(PREVIOUS);
+        if let Some(previous) = &previous_key {
+            check_previous(previous.expose_secret(), encryption_key.as_ref(), problems);
+        }
+        Some(Self { url: url?, password, encryption_key: encryption_key?, previous_key })
+    }
+}
+
+/// A weak one may stay: it is what one wants to get away from.
+fn check_previous(previous: &str, key: Option<&SecretString>, problems: &mut Vec<Problem>) {
+    if previous.trim().len() < KEY_BYTES {
+        problems.push(Problem::new(PREVIOUS, "is shorter than 32 bytes", "give the former ENCRYPTION_KEY"));
+    } else if key.is_some_and(|key| key.expose_secret().trim() == previous.trim()) {
+        let fix = "give the former ENCRYPTION_KEY, or remove it when all rows are of the new one";
+        problems.push(Problem::new(PREVIOUS, "is ENCRYPTION_KEY itself", fix));
     }
 }
 
@@ -136,5 +152,15 @@ mod tests {
         assert_eq!(at(&STRONG[..31]), [false, false, false]);
         let part = accepted::<Database>(&[(URL, "postgres://app@db.example/app?sslmode=verify-full")]);
         assert_eq!(part, [false, false, false], "a part of a group");
+    }
+    #[test]
+    fn a_previous_key_is_another_one_and_may_be_a_weak_one() {
+        let with = |previous: &str| {
+            let url = "postgres://app@db.example/app?sslmode=verify-full";
+            accepted::<Database>(&[(URL, url), (KEY, STRONG), (PREVIOUS, previous)])
+        };
+        assert_eq!(with("please-changeme-please-changeme-please"), [true, true, true]);
+        assert_eq!(with(&STRONG[..31]), [false, false, false], "too short for a key");
+        assert_eq!(with(STRONG), [false, false, false], "the same");
     }
 }
