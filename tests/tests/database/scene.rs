@@ -80,7 +80,7 @@ impl Scene {
         self.stage.service.patch(&json!({"spec": {"network": {"egressTo": [to]}}})).await.map(drop)
     }
 
-    /// The login that changes, in the form of CloudNativePG.
+    /// The login that changes, in the form of `CloudNativePG`.
     pub async fn login(&self, password: &str) -> Result<()> {
         let (host, port) = (network::HOST, self.postgres.address().port());
         let uri = format!("postgresql://dba:{password}@{host}:{port}/shop");
