@@ -65,8 +65,10 @@ async fn a_foreign_object_survives_holds_what_depends_on_it_and_heals_when_it_go
             making.push(prepare(&cluster, &namespace.name, (kind, suffix, holds), owner, victim, &other));
         }
     }
-    try_join_all(making.into_iter().map(async |case| check(&cluster, &namespace.name, case.await?).await))
-        .await?;
+    try_join_all(
+        making.into_iter().map(async |case| Box::pin(check(&cluster, &namespace.name, case.await?)).await),
+    )
+    .await?;
     Ok(())
 }
 
