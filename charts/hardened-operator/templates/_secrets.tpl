@@ -10,4 +10,10 @@
   .map(name, {'field': 'spec.tls.issuer.secret.name', 'name': string(name)})
 + {{ . }}.spec.?secrets.?sources.orValue([]).filter(s, has(s.secret))
   .map(s, {'field': 'spec.secrets.sources.secret.name', 'name': string(s.secret.name)})
++ [?{{ . }}.spec.?postgres.?connection.?verifierSecretRef.?name]
+  .map(name, {'field': 'spec.postgres.connection.verifierSecretRef.name', 'name': string(name)})
++ [?{{ . }}.spec.?postgres.?tls.?caSecretRef.?name]
+  .map(name, {'field': 'spec.postgres.tls.caSecretRef.name', 'name': string(name)})
++ [?{{ . }}.spec.?postgres.?connection.?secretRef.?name]
+  .map(name, {'field': 'spec.postgres.connection.secretRef.name', 'name': string(name)})
 {{- end }}
