@@ -14,7 +14,7 @@ use testbed::operator::Options;
 use testbed::{Cluster, Look, Namespace, Operator, wait_until};
 
 const IMAGE: &str = "example.com/hardened-operator:1";
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 /// Longer than the interval of the spec: so long nothing more may be made.
 const QUIET: Duration = Duration::from_secs(8);
 const OF_JOB: &str = "batch.kubernetes.io/job-name";
