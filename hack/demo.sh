@@ -52,6 +52,7 @@ show() {
 
 step "programs and images"
 if [[ -n ${CONTEXT:-} ]]; then your_cluster; else own_cluster; fi
+[[ -z ${CONTEXT:-} ]] || note "the steps with a database are left out: they need the Postgres of a cluster of the demo's own"
 PATH=$checkout/target/debug:$PATH
 cd "$work"
 
