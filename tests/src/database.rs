@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 use crate::etcd::free_port;
+use crate::parts::quietly;
 use crate::postgres::{self, BIN, Options};
 use crate::process::{self, Part};
 use crate::state::{Flavour, State};
@@ -22,11 +23,12 @@ const FOLDER: &str = "database.folder";
 const NOTE: &str = "database.json";
 const PASSWORD: &str = "database.pgpass";
 const READY_LIMIT: Duration = Duration::from_mins(1);
-/// What pgaudit and a proof of its lines need. A clear prefix tells whose line it is.
+/// What pgaudit and a proof of its lines need. A clear prefix tells whose line it is, and memory in the folder goes with it.
 const SETTINGS: &str = "\
 shared_preload_libraries = 'pgaudit'
 log_disconnections = on
 logging_collector = on
+dynamic_shared_memory_type = mmap
 log_line_prefix = '%m [%p] %q%u@%d '
 ";
 
@@ -68,6 +70,8 @@ impl Database {
     }
 
     fn start(&self, state: &State) -> Result<()> {
+        forget_killed(&self.folder)?;
+        network::remove_if_there(&self.folder.join(format!(".s.PGSQL.{}.lock", self.port)))?;
         let server = Path::new(BIN).join("postgres").display().to_string();
         let mut args = daemon::identity(daemon::unprivileged(PART)?);
         args.push(server);
@@ -114,7 +118,21 @@ pub(crate) fn clear(state: &State) -> Result<()> {
         }
     }
     let Ok(folder) = fs::read_to_string(state.path(FOLDER)) else { return Ok(()) };
-    process::remove_folder(Path::new(&folder))?;
+    let folder = Path::new(&folder);
+    forget_killed(folder)?;
+    process::remove_folder(folder)?;
     network::remove_if_there(&state.path(NOTE))?;
     network::remove_if_there(&state.path(FOLDER))
+}
+
+/// A killed server leaves a segment of shared memory, and its process id: it counts as alive until somebody waits for it.
+fn forget_killed(folder: &Path) -> Result<()> {
+    let file = folder.join("data/postmaster.pid");
+    let note = fs::read_to_string(&file).unwrap_or_default();
+    // The seventh line is the segment's key and number.
+    if let Some(segment) = note.lines().nth(6).and_then(|line| line.split_whitespace().nth(1)) {
+        // It is gone already when the machine was restarted.
+        let _ = quietly(Command::new("ipcrm").args(["--shmem-id", segment]));
+    }
+    network::remove_if_there(&file)
 }
