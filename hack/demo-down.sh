@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Removes what hack/demo.sh made: the testbed's cluster, or in a cluster of yours the release and the namespace.
+# Removes what hack/demo.sh made: the testbed's cluster with its Postgres, or in a cluster of yours the release and the namespace.
 source "$(dirname "$0")/lib.sh"
 cd "$checkout"
 if [[ -z ${CONTEXT:-} ]]; then

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Shows the product on a real cluster, from nothing to an attack that is undone. CONTEXT=name uses a cluster of yours;
-# then OPERATOR_IMAGE and APP_IMAGE name images that it can pull.
+# Shows the product on a real cluster, from nothing to attacks that are undone. CONTEXT=name uses a cluster of yours;
+# then OPERATOR_IMAGE and APP_IMAGE name images that it can pull, and the steps with a database are left out.
 source "$(dirname "$0")/lib.sh"
+source "$(dirname "$0")/demo-database.sh"
 cd "$checkout"
 command -v curl >/dev/null || die "curl is missing; install it"
 namespace=studio
@@ -10,6 +11,7 @@ forward=
 trap '[[ -z $forward ]] || kill "$forward" 2>/dev/null; rm -rf "$work"' EXIT
 
 own_cluster() {
+    command -v openssl >/dev/null || die "openssl is missing; install it"
     tests/install-debian.sh
     quietly "building the testbed and the plugin" cargo build --locked -p testbed -p cli
     hack/images.sh
@@ -50,6 +52,7 @@ show() {
 
 step "programs and images"
 if [[ -n ${CONTEXT:-} ]]; then your_cluster; else own_cluster; fi
+[[ -z ${CONTEXT:-} ]] || note "the steps with a database are left out: they need the Postgres of a cluster of the demo's own"
 PATH=$checkout/target/debug:$PATH
 cd "$work"
 
@@ -67,9 +70,21 @@ step "a namespace: Pod Security restricted, onboarded for one host name"
 make_namespace $namespace
 show kubectl hardened onboard $namespace --hosts studio.example.com
 
+if [[ -z ${CONTEXT:-} ]]; then
+    step "a real Postgres 15 beside the cluster, with TLS, and the Secrets that lead to it"
+    start_database
+    make_secrets
+fi
+
 step "one resource"
 sed -E "s#^( *image:).*#\1 $app_image#" "$checkout/examples/studio.yaml" >studio.yaml
 grep -v '^ *#' studio.yaml
+if [[ -z ${CONTEXT:-} ]]; then
+    note "and for the database:"
+    database_patch | tee database.yaml
+    kubectl patch --local --filename studio.yaml --type merge --patch-file database.yaml --output yaml >patched.yaml
+    mv patched.yaml studio.yaml
+fi
 applied=$SECONDS
 show kubectl apply --namespace $namespace -f studio.yaml
 quietly "waiting for Ready" kubectl wait --namespace $namespace hsvc/studio --for=condition=Ready --timeout=2m
@@ -79,6 +94,11 @@ show kubectl get hsvc --namespace $namespace
 step "what the operator made of it"
 show kubectl get serviceaccounts,networkpolicies,configmaps,secrets,deployments,pods,services,poddisruptionbudgets \
     --namespace $namespace --selector hardened.dev/service=studio
+
+if [[ -z ${CONTEXT:-} ]]; then
+    step "the database: hardened by a Job, proven by further ones, again and again"
+    show_evidence
+fi
 
 step "the app, over TLS with the certificate authority that the operator made"
 kubectl get configmap studio-ca --namespace $namespace -o 'jsonpath={.data.ca\.crt}' >ca.crt
@@ -92,6 +112,13 @@ done
 [[ -n $port ]] || die "kubectl port-forward: $(cat forward)"
 show curl --silent --show-error --fail-with-body --include --max-time 10 --cacert ca.crt \
     --write-out '\n' --resolve "studio.example.com:$port:127.0.0.1" "https://studio.example.com:$port/health"
+
+if [[ -z ${CONTEXT:-} ]]; then
+    step "the app's routes, on that database"
+    use_app "$port"
+    step "somebody turns the database's audit off"
+    turn_audit_off
+fi
 
 step "somebody adds a container by hand"
 # One that Pod Security lets through, so that it would run if nobody undid it.

@@ -55,6 +55,11 @@ impl Daemon {
         self.folder.path()
     }
 
+    /// Leaves the folder where it is when this is dropped.
+    pub fn keep_folder(&mut self) {
+        self.folder.disable_cleanup(true);
+    }
+
     /// Sets the arguments of all starts.
     pub fn set_args(&mut self, args: &[&str]) {
         self.args = args.iter().map(|&arg| arg.to_owned()).collect();
@@ -76,10 +81,7 @@ impl Daemon {
         // The kernel kills it when the thread that started it ends, so also with a test that is killed.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]);
-        if let Some(User { uid, gid }) = self.user {
-            command.args([format!("--reuid={uid}"), format!("--regid={gid}"), "--clear-groups".into()]);
-        }
-        command.arg(program).current_dir(self.folder.path()).stdin(Stdio::null());
+        command.args(identity(self.user)).arg(program).current_dir(self.folder.path()).stdin(Stdio::null());
         command
     }
 
@@ -172,6 +174,14 @@ pub(crate) fn unprivileged(name: &str) -> Result<Option<User>> {
         Some(User { uid: numbers.next()?, gid: numbers.next()? })
     };
     find(name).or_else(|| find("nobody")).map(Some).context("/etc/passwd has no user nobody")
+}
+
+/// Arguments of `setpriv` that make a program run as this user.
+pub(crate) fn identity(user: Option<User>) -> Vec<String> {
+    let arguments = |User { uid, gid }| {
+        vec![format!("--reuid={uid}"), format!("--regid={gid}"), "--clear-groups".to_owned()]
+    };
+    user.map(arguments).unwrap_or_default()
 }
 
 /// 128 random bits in hexadecimal: a password that needs no quoting anywhere.

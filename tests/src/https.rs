@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
@@ -27,6 +27,8 @@ impl Https {
     pub fn create(daemon: &Daemon, names: &[&str]) -> Result<(Self, [PathBuf; 2])> {
         let (key, mut authority) = (KeyPair::generate()?, CertificateParams::default());
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Another name than the server's: OpenSSL takes a certificate of one name for self-signed.
+        authority.distinguished_name.push(DnType::CommonName, "authority of one server");
         let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
         let names: Vec<_> = ["127.0.0.1", "localhost"].iter().chain(names).map(|&name| name.into()).collect();
         let certificate = CertificateParams::new(names)?;

@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod containerd;
 pub mod controllers;
 mod daemon;
+pub mod database;
 pub mod dockerfile;
 pub mod doctor;
 pub mod drift;

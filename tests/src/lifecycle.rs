@@ -16,7 +16,7 @@ use crate::pki::Authority;
 use crate::progress::Progress;
 use crate::state::{Flavour, Info, State};
 use crate::wait::{Look, wait_until};
-use crate::{containerd, controllers, kubelet, network, node, parts, process, registry, users};
+use crate::{containerd, controllers, database, kubelet, network, node, parts, process, registry, users};
 
 const READY_LIMIT: Duration = Duration::from_mins(1);
 const CONTROL_PLANE: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
@@ -76,6 +76,7 @@ pub fn down_if_unused(state: &State) -> Result<bool> {
 }
 
 fn clear(state: &State) -> Result<()> {
+    database::clear(state)?;
     process::stop_all(state)?;
     node::clear(state)?;
     for entry in fs::read_dir(state.dir())? {

@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 use testbed::Postgres;
 use testbed::lifecycle;
 use testbed::state::{Flavour, State};
-use testbed::{bench, doctor, image, parts, previous, process, users};
+use testbed::{bench, database, doctor, image, parts, previous, process, users};
 
 /// A real Kubernetes for tests and for the demo, built from pinned sources.
 #[derive(Parser)]
@@ -35,6 +35,8 @@ enum Command {
     },
     /// Stop it and remove what it left.
     Down,
+    /// Start a Postgres beside the node, with TLS and pgaudit, and print how clients find it; it stays until `down`.
+    Database,
     /// Images for the node.
     #[command(subcommand)]
     Image(Image),
@@ -104,6 +106,10 @@ async fn run(command: Command) -> Result<()> {
         Command::Build => parts::all(),
         Command::Up { control_plane, while_used } => up(&state, control_plane, while_used).await,
         Command::Down => lifecycle::down(&state),
+        Command::Database => {
+            let variables = database::up(&state).await?.variables(&state);
+            variables.iter().try_for_each(|line| say(line))
+        }
         Command::Image(Image::Load { reference, program }) => {
             say(&image::load(&state, &reference, &program)?)
         }

@@ -13,7 +13,8 @@ use crate::daemon::{self, Daemon};
 use crate::etcd::free_port;
 use crate::https::Https;
 
-const BIN: &str = "/usr/lib/postgresql/15/bin";
+/// Where Debian's package has the programs.
+pub(crate) const BIN: &str = "/usr/lib/postgresql/15/bin";
 /// Its data is thrown away, so it waits for no disk; small, because several tests run one each. `log_statement` is off
 /// because a statement may carry a secret.
 const SETTINGS: &str = "\
@@ -55,22 +56,8 @@ impl Postgres {
 
     /// The same, with options.
     pub fn start_with(options: &Options<'_>) -> Result<Self> {
-        let bin = Path::new(BIN);
-        ensure!(bin.join("initdb").exists(), "{BIN}/initdb is missing: run tests/install-debian.sh");
-        // Postgres refuses to run as root. SIGINT is its fast end: no waiting for clients.
-        let user = daemon::unprivileged("postgres")?;
-        let daemon = Daemon::new("postgres", bin.join("postgres"), user, Signal::INT)?;
-        let (port, password) = (free_port()?, daemon::password()?);
-        let secret = daemon.write("password", &password)?;
-        let mut initdb = daemon.command(&bin.join("initdb"));
-        initdb.args(["--no-sync", "--auth=scram-sha-256", "--username=postgres", "--encoding=UTF8"]);
-        initdb.args(["--locale=C", "--pgdata=data", "--pwfile"]).arg(secret);
-        succeed(&mut initdb)?;
-        daemon.write("data/postgresql.conf", &settings(&daemon, options)?)?;
-        if options.also_on.is_some() {
-            let rules = fs::read_to_string(daemon.folder().join("data/pg_hba.conf"))?;
-            daemon.write("data/pg_hba.conf", &format!("{rules}\nhost all all 0.0.0.0/0 scram-sha-256\n"))?;
-        }
+        let (daemon, port, password) = (daemon()?, free_port()?, daemon::password()?);
+        create(&daemon, &password, options)?;
         Self::of_data(daemon, port, password)
     }
 
@@ -81,10 +68,8 @@ impl Postgres {
 
     /// Starts a standby that follows this server; it has the same roles and passwords.
     pub fn standby(&self) -> Result<Self> {
-        let bin = Path::new(BIN);
-        let user = daemon::unprivileged("postgres")?;
-        let daemon = Daemon::new("postgres", bin.join("postgres"), user, Signal::INT)?;
-        let mut copy = daemon.command(&bin.join("pg_basebackup"));
+        let daemon = daemon()?;
+        let mut copy = daemon.command(&Path::new(BIN).join("pg_basebackup"));
         copy.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "postgres", "--pgdata=data"]);
         copy.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"])
             .env("PGPASSWORD", &self.password);
@@ -94,8 +79,8 @@ impl Postgres {
 
     /// Starts the server of the folder's `data`.
     fn of_data(mut daemon: Daemon, port: u16, password: String) -> Result<Self> {
-        let folder = daemon.folder().display().to_string();
-        daemon.set_args(&["-D", &format!("{folder}/data"), "-p", &port.to_string(), "-k", &folder]);
+        let args = args(daemon.folder(), port);
+        daemon.set_args(&args.each_ref().map(String::as_str));
         let mut postgres = Self { daemon, port, password };
         postgres.start_again()?;
         Ok(postgres)
@@ -160,6 +145,37 @@ impl Postgres {
     fn url_of(&self, database: &str) -> String {
         format!("postgres://postgres:{}@127.0.0.1:{}/{database}", self.password, self.port)
     }
+}
+
+/// A folder for a server that is not made yet. Postgres refuses to run as root.
+pub(crate) fn daemon() -> Result<Daemon> {
+    let user = daemon::unprivileged("postgres")?;
+    // SIGINT is its fast end: no waiting for clients.
+    Daemon::new("postgres", Path::new(BIN).join("postgres"), user, Signal::INT)
+}
+
+/// Makes the data of a server with this password of its superuser `postgres`.
+pub(crate) fn create(daemon: &Daemon, password: &str, options: &Options<'_>) -> Result<()> {
+    let initdb = Path::new(BIN).join("initdb");
+    ensure!(initdb.exists(), "{} is missing: run tests/install-debian.sh", initdb.display());
+    let secret = daemon.write("password", password)?;
+    let mut initdb = daemon.command(&initdb);
+    initdb.args(["--no-sync", "--auth=scram-sha-256", "--username=postgres", "--encoding=UTF8"]);
+    initdb.args(["--locale=C", "--pgdata=data", "--pwfile"]).arg(secret);
+    succeed(&mut initdb)?;
+    daemon.write("data/postgresql.conf", &settings(daemon, options)?)?;
+    if options.also_on.is_some() {
+        let rules = fs::read_to_string(daemon.folder().join("data/pg_hba.conf"))?;
+        daemon.write("data/pg_hba.conf", &format!("{rules}\nhost all all 0.0.0.0/0 scram-sha-256\n"))?;
+    }
+    Ok(())
+}
+
+/// The arguments of the server of a folder's `data`.
+pub(crate) fn args(folder: &Path, port: u16) -> [String; 6] {
+    let folder = folder.display().to_string();
+    let data = format!("{folder}/data");
+    ["-D".into(), data, "-p".into(), port.to_string(), "-k".into(), folder]
 }
 
 fn settings(daemon: &Daemon, options: &Options<'_>) -> Result<String> {

@@ -1,14 +1,16 @@
 //! Does the node run pods, and does it leave the host as it was? Needs root, and no other node on this host.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use kube::api::PostParams;
+use rustix::process::Signal;
 use serde_json::json;
 use testbed::state::State;
 use testbed::{Look, PrivateTestbed, cluster, image, node, parts, process, wait_until};
@@ -28,12 +30,29 @@ async fn a_restricted_pod_becomes_ready_and_down_leaves_the_host_as_it_was() -> 
     own.run(&["up"])?;
     ensure!(start.elapsed() < Duration::from_mins(1), "the start took {:?}", start.elapsed());
     run_pods(state).await?;
+    let folder = run_database(&own)?;
     let started = process::running(state);
     own.run(&["down"])?;
-    assert_eq!(started.len(), 8, "{started:?}");
+    assert_eq!(started.len(), 9, "{started:?}");
+    ensure!(!folder.exists(), "down left {}", folder.display());
     assert!(started.iter().all(|(_, pid)| process::birth(*pid).is_none()), "down left {started:?}");
     assert_eq!(host(), before);
     Ok(())
+}
+
+/// It is started once, and again with its data when it was killed; gives the folder of that data.
+fn run_database(own: &PrivateTestbed) -> Result<PathBuf> {
+    own.run(&["database"])?;
+    let first = process::pid(&own.state, "postgres").context("no database")?;
+    own.run(&["database"])?;
+    assert_eq!(process::pid(&own.state, "postgres"), Some(first), "started twice");
+    let note = || fs::read_to_string(own.state.path("database.json"));
+    let before = note()?;
+    process::signal(first, Signal::KILL);
+    process::wait_gone(first)?;
+    own.run(&["database"])?;
+    assert_eq!(note()?, before, "another database");
+    Ok(fs::read_to_string(own.state.path("database.folder"))?.into())
 }
 
 async fn run_pods(state: &State) -> Result<()> {
