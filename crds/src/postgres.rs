@@ -49,11 +49,17 @@ pub struct Postgres {
 /// Who may change the database, and where it is.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+// A Job that only verifies does not read the first Secret, which may be the only one that says where.
+#[x_kube(
+    validation = Rule::new("!has(self.verifierSecretRef) || has(self.host) && has(self.database)")
+        .message("spec.postgres.connection: with verifierSecretRef it needs host and database, so that both logins lead to the same one; add them")
+)]
 pub struct PostgresConnection {
     /// Secret with the login that may create the extensions: `url`, or what `CloudNativePG` (`uri`) or Zalando's operator
     /// (`username`, `password`) puts there. It must carry the label `hardened.dev/service: NAME`.
     pub secret_ref: PostgresSecret,
-    /// Secret of the same form with a login that verifies and needs few rights; labelled as well. Default: the first one.
+    /// Secret of the same form with a login that verifies and needs few rights; labelled as well. It needs `host` and
+    /// `database` below. Default: the first one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verifier_secret_ref: Option<PostgresSecret>,
     /// Host of the server. Default: the Secret's.
@@ -61,7 +67,7 @@ pub struct PostgresConnection {
     #[schemars(length(max = 253))]
     #[x_kube(validation = crate::rules::matches("spec.postgres.connection.host", HOST, "a host name or an IP address, without port"))]
     pub host: Option<String>,
-    /// Its port. Default: the Secret's, or 5432.
+    /// Its port. Default: the Secret's, or 5432; with `verifierSecretRef` 5432.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65_535))]
     pub port: Option<i32>,

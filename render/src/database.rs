@@ -30,6 +30,7 @@ pub const CONTAINER: &str = "postgres";
 
 const DIR: &str = "/etc/hardened/postgres";
 const CA_FILE: &str = "ca.crt";
+const PORT: i32 = 5432;
 /// Seconds in which the program tries to get in; the next Job goes on. What it has begun then gets half a minute more.
 const SECONDS: i64 = 15;
 /// Seconds in which the pod must be scheduled, start and end.
@@ -126,9 +127,10 @@ fn args(postgres: &Postgres, facts: &Facts, verify_only: bool) -> Vec<String> {
     let pairs = [
         ("plan", Some(plan::text(postgres))),
         ("connection", Some(login)),
-        ("verifier", verifier.filter(|_| !verify_only)),
+        ("verifier", verifier.clone().filter(|_| !verify_only)),
         ("host", connection.host.clone()),
-        ("port", connection.port.map(|port| port.to_string())),
+        // Both logins lead to the same server, whatever port stands beside the one that changes.
+        ("port", connection.port.or(verifier.as_ref().map(|_| PORT)).map(|port| port.to_string())),
         ("database", connection.database.clone()),
         ("tls-mode", Some(tls.mode.unwrap_or(PostgresTlsMode::VerifyFull).as_str().into())),
         ("ca", tls.ca_secret_ref.map(|_| format!("{DIR}/ca/{CA_FILE}"))),

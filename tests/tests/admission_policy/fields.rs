@@ -32,7 +32,9 @@ pub fn fields(secret: &str) -> Vec<(&'static str, Value)> {
         ("spec.postgres.connection.secretRef.name", json!({"postgres": {"connection": connection}})),
         (
             "spec.postgres.connection.verifierSecretRef.name",
-            json!({"postgres": {"connection": {"secretRef": {"name": secret}, "verifierSecretRef": {"name": secret}}}}),
+            json!({"postgres": {"connection": {
+                "secretRef": {"name": secret}, "verifierSecretRef": {"name": secret}, "host": "db", "database": "shop",
+            }}}),
         ),
         (
             "spec.postgres.tls.caSecretRef.name",
