@@ -120,6 +120,7 @@ fn context(term: &Term<'_>, keys: Arc<ArcSwap<Keys>>, events: Events, services: 
         events,
         client: term.client.clone(),
         namespace: term.args.namespace.clone(),
+        since: crate::clock::now(),
         settings: term.settings.clone(),
         vaults: term.vaults.clone(),
         asked: Asked::default(),

@@ -37,7 +37,7 @@ pub async fn decide(case: &Case<'_>) -> Result<Option<Decision>, Error> {
         return Ok(Some(Decision { job: None, kept, status, problem: Some(problem), again: None }));
     }
     let image = case.facts.settings.jobs.image.as_deref().unwrap_or_default();
-    let terms = Terms { spec, image, now: case.now };
+    let terms = Terms { spec, image, since: case.ctx.since, now: case.now };
     let input = input(case, spec);
     let told = told(case, &status, &input);
     let (job, due) = schedule::next(&status, &input, told.as_ref(), &terms);

@@ -62,6 +62,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use k8s_openapi::jiff::Timestamp;
 use kube::{Client, Resource, ResourceExt};
 use render::Settings;
 
@@ -75,6 +76,8 @@ pub use settings::{Check, Cli, Command, HardenPostgres, PostgresLogin, RemoveFin
 pub struct Context {
     client: Client,
     namespace: String,
+    /// When this operator began to lead.
+    since: Timestamp,
     settings: Settings,
     vaults: Arc<vault::Vaults>,
     /// What was asked of them, and when that may be asked again.

@@ -15,12 +15,17 @@ const LEAD: Duration = Duration::from_secs(3);
 /// The first and the longest pause after a Job that proved nothing.
 const PAUSES: [Duration; 2] = [Duration::from_secs(10), Duration::from_mins(5)];
 
+/// Looks that nobody was there for are made up for within this time, or within the interval.
+const SPREAD: Duration = Duration::from_mins(5);
+
 /// What does not change from one Job to the next.
 pub struct Terms<'a> {
     /// What is asked for.
     pub spec: &'a Postgres,
     /// The image that a Job runs. Another one makes another Job, but none begin sooner: they would all at once.
     pub image: &'a str,
+    /// Since when this operator works: what became due before, nobody looked at.
+    pub since: Timestamp,
     /// The time.
     pub now: Timestamp,
 }
@@ -30,7 +35,7 @@ pub fn next(
     status: &DatabaseStatus,
     input: &str,
     told: Option<&Problem>,
-    Terms { spec, image, now }: &Terms<'_>,
+    Terms { spec, image, since, now }: &Terms<'_>,
 ) -> (DatabaseJob, Timestamp) {
     let failures = status.failures.unwrap_or_default();
     // What failed may be what a Job that hardens brings back.
@@ -46,8 +51,15 @@ pub fn next(
         Some(problem) if words::is_terminal(problem.reason) => interval,
         Some(_) => interval.min(growing(failures)),
     };
-    let due = last.map_or(*now, |last| last.checked_add(pause).unwrap_or(Timestamp::MAX));
+    let due = last.map_or(*now, |last| after(last, pause));
+    // A fleet that waited for an operator does not get all its Jobs in the same second.
+    let missed = last.is_some() && due < *since;
+    let due = if missed { after(*since, interval.min(SPREAD).mul_f64(fraction(&run))) } else { due };
     (DatabaseJob { run, verify_only }, due)
+}
+
+fn after(time: Timestamp, pause: Duration) -> Timestamp {
+    time.checked_add(pause).unwrap_or(Timestamp::MAX)
 }
 
 fn growing(failures: i32) -> Duration {
@@ -86,8 +98,18 @@ mod tests {
     }
 
     fn due(status: &DatabaseStatus, input: &str, reason: Option<Reason>, now: i64) -> (bool, i64, String) {
+        due_since(0, status, input, reason, now)
+    }
+
+    fn due_since(
+        since: i64,
+        status: &DatabaseStatus,
+        input: &str,
+        reason: Option<Reason>,
+        now: i64,
+    ) -> (bool, i64, String) {
         let told = reason.map(|reason| Problem { reason, message: String::new() });
-        let terms = Terms { spec: &Postgres::default(), image: "image", now: at(now) };
+        let terms = Terms { spec: &Postgres::default(), image: "image", since: at(since), now: at(now) };
         let (job, due) = next(status, input, told.as_ref(), &terms);
         (job.verify_only, due.as_second(), job.run)
     }
@@ -128,5 +150,15 @@ mod tests {
     #[test]
     fn a_status_that_claims_a_look_in_the_future_puts_nothing_off() {
         assert_eq!(due(&status(5000, 0), INPUT, None, 1000).1, 1000);
+    }
+
+    #[test]
+    fn what_became_due_while_no_operator_was_there_is_spread_over_five_minutes_and_a_new_wish_is_not() {
+        let looked = |second| due_since(9000, &status(second, 0), INPUT, None, 9001).1;
+        let all: Vec<_> = (0..200).map(looked).collect();
+        let [first, last] = [all.iter().min().unwrap(), all.iter().max().unwrap()];
+        assert!((9000..=9010).contains(first) && (9290..=9300).contains(last), "{first} {last}");
+        assert_eq!(due_since(9000, &status(0, 0), "other", None, 9001).1, 9001);
+        assert!((9538..=9598).contains(&looked(9001)), "not missed");
     }
 }
