@@ -1,0 +1,202 @@
+//! Does a real nginx load the configuration of every example, and keep what it promises: TLS, hosts, headers, limits, an app
+//! that is the right one, and files that stay in their folder? No cluster.
+
+mod limits;
+mod scene;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+use anyhow::{Context as _, Result, ensure};
+use render::edge::nginx::conf;
+use testbed::Nginx;
+use testbed::certificate::Pair;
+use testbed::etcd::free_port;
+
+use scene::{APP, Answer, HOST, Identity, ONE, Scene, example, exchange, host};
+
+const NO_LIMITS: &str = "rules: [{name: one, methods: [POST], path: {value: /one}, requests: 1, period: 1m}]";
+
+const FIXED: [(&str, &str); 7] = [
+    ("strict-transport-security", "max-age=31536000; includeSubDomains; preload"),
+    ("x-frame-options", "DENY"),
+    ("x-content-type-options", "nosniff"),
+    ("x-xss-protection", "1; mode=block"),
+    ("referrer-policy", "strict-origin-when-cross-origin"),
+    ("permissions-policy", "geolocation=(), microphone=(), camera=(), payment=(), usb=(), magnetometer=()"),
+    ("server", "Unknown"),
+];
+
+/// All eight, each once.
+fn check(answer: &Answer) -> Result<()> {
+    for (name, value) in FIXED {
+        ensure!(answer.header(name)? == value, "{}: {name}: {:?}", answer.status, answer.headers);
+    }
+    ensure!(
+        answer.header("content-security-policy")?.starts_with("default-src 'none'"),
+        "{:?}",
+        answer.headers
+    );
+    Ok(())
+}
+
+/// Of nginx itself: not a word of it.
+fn check_own(answer: &Answer, status: u16) -> Result<()> {
+    check(answer)?;
+    ensure!(answer.status == status, "{} and not {status}: {}", answer.status, answer.body);
+    ensure!(answer.header("content-type")? == "application/problem+json", "{:?}", answer.headers);
+    ensure!(
+        answer.header("content-security-policy")?.ends_with("frame-ancestors 'none'"),
+        "{:?}",
+        answer.headers
+    );
+    ensure!(answer.header("cache-control")? == "no-store, max-age=0", "{:?}", answer.headers);
+    let body: serde_json::Value = serde_json::from_str(&answer.body)?;
+    ensure!(body["status"] == status, "{body}");
+    Ok(())
+}
+
+#[test]
+fn nginx_loads_the_configuration_of_every_example_without_a_warning() -> Result<()> {
+    let pair = Pair::forged(&[HOST.to_owned()])?;
+    let files = [("cert.pem", &*pair.certificate), ("key.pem", &pair.key), ("app-ca.pem", &pair.ca)];
+    let mut count = 0;
+    for entry in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples"))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let host = host((free_port()?, free_port()?), 1, Some("/srv".into()));
+        let text = conf(&example(&name)?, &host)?.text.replace("/FOLDER/", "FOLDER/");
+        let said = Nginx::check(&text, &files).with_context(|| name.clone())?;
+        ensure!(!["[warn]", "[error]", "[alert]"].iter().any(|bad| said.contains(bad)), "{name}: {said}");
+        count += 1;
+    }
+    ensure!(count > 15, "{count} examples");
+    // A configuration that is none is seen.
+    ensure!(Nginx::check("events {}\nhttp {\nno_such_directive;\n}\n", &files).is_err());
+    Ok(())
+}
+
+#[test]
+fn plain_http_only_leads_to_https_and_to_no_other_host() -> Result<()> {
+    let scene = Scene::set(NO_LIMITS)?;
+    let moved = scene.plain("GET /a%20b/../c?d=e", HOST)?;
+    check(&moved)?;
+    ensure!(moved.status == 301, "{}", moved.status);
+    let expected = format!("https://{HOST}:{}/a%20b/../c?d=e", scene.https);
+    ensure!(moved.header("location")? == expected, "{:?}", moved.headers);
+    check_own(&scene.plain("GET /.well-known/acme-challenge/token", HOST)?, 404)?;
+    check_own(&scene.plain("GET /", "evil.example")?, 421)?;
+    check_own(&scene.plain("GET /", &format!("{HOST}.evil.example"))?, 421)?;
+    check_own(&scene.plain("GET / evil", HOST)?, 400)
+}
+
+#[test]
+fn tls_is_served_for_our_hosts_alone_with_http2() -> Result<()> {
+    let scene = Scene::set(NO_LIMITS)?;
+    let stream = scene.handshake(ONE, HOST, scene.client(&["h2", "http/1.1"])?)?;
+    ensure!(stream.conn.alpn_protocol() == Some(b"h2".as_slice()), "{:?}", stream.conn.alpn_protocol());
+    ensure!(stream.conn.peer_certificates().and_then(|all| all.first()) == Some(&scene.certificate));
+    // Without SNI, and for another name, not even a certificate is shown.
+    for (name, sni) in [("evil.example", true), (HOST, false)] {
+        let mut config = scene.client(&[])?;
+        config.enable_sni = sni;
+        let refused =
+            scene.handshake(ONE, name, config).err().context("a handshake for a stranger")?.to_string();
+        ensure!(refused.contains("UnrecognisedName"), "{refused}");
+    }
+    for line in ["GET /", "GET https://evil.example/"] {
+        let foreign = scene.ask(ONE, line, "host: evil.example\r\n", "")?;
+        check_own(&foreign, 421)?;
+    }
+    // Of TLS 1.2 there are only suites with a fresh key and authenticated encryption, and no tickets.
+    let stream = scene.handshake(ONE, HOST, scene.client_of(&[&rustls::version::TLS12])?)?;
+    let suite = format!("{:?}", stream.conn.negotiated_cipher_suite().context("no suite")?.suite());
+    ensure!(suite.starts_with("TLS_ECDHE_"), "{suite}");
+    // HTTP to the port of HTTPS.
+    let mut plain = std::net::TcpStream::connect(("127.0.0.1", scene.https))?;
+    check_own(&exchange(&mut plain, "GET /", &format!("host: {HOST}\r\n"), "")?, 400)
+}
+
+#[test]
+fn every_answer_has_the_eight_headers_once_whoever_made_it() -> Result<()> {
+    let scene = Scene::set(NO_LIMITS)?;
+    let good = scene.get("/")?;
+    check(&good)?;
+    ensure!((good.status, &*good.body) == (200, "ok"), "{}", good.body);
+    let nonces =
+        [good.header("content-security-policy")?, scene.get("/")?.header("content-security-policy")?]
+            .map(str::to_owned);
+    ensure!(nonces.iter().all(|csp| csp.contains("'nonce-")) && nonces[0] != nonces[1], "{nonces:?}");
+    ensure!(good.header("x-request-id")?.len() == 32, "{:?}", good.headers);
+    for (path, status) in [("/missing", 404), ("/busy", 429)] {
+        let answer = scene.get(path)?;
+        check(&answer)?;
+        ensure!(answer.status == status && answer.header("content-security-policy")?.contains("'nonce-"));
+    }
+    // The app's own advice stays, and is the only one.
+    ensure!(scene.get("/busy")?.header("retry-after")? == "99");
+    let bare = scene.get("/bare")?;
+    check(&bare)?;
+    ensure!(!bare.header("content-security-policy")?.contains("nonce"), "{:?}", bare.headers);
+    check_own(&scene.get("/static/none.js")?, 404)?;
+    let host = format!("host: {HOST}\r\n");
+    check_own(&scene.ask(ONE, "POST /upload", &host, &"x".repeat(300_000))?, 413)?;
+    check_own(&scene.ask(ONE, "GET /", &format!("{host}x: {}\r\n", "a".repeat(40_000)), "")?, 400)?;
+    check_own(&scene.ask(ONE, "GET /", &format!("{host}content-length: x\r\n"), "")?, 400)?;
+    check_own(&scene.ask(ONE, "GET /", "", "")?, 400)?;
+    check_own(&scene.get("/.edge/problem")?, 404)?;
+    ensure!(scene.status(ONE, "POST /one", "")? == 200);
+    let limited = scene.ask(ONE, "POST /one", &host, "")?;
+    check_own(&limited, 429)?;
+    ensure!(limited.header("retry-after")? == "63", "{:?}", limited.headers);
+    Ok(())
+}
+
+#[test]
+fn an_app_with_a_certificate_of_another_authority_or_name_is_not_spoken_to() -> Result<()> {
+    let stranger = Identity { ca: Pair::forged(&[APP.to_owned()])?.ca, ..Identity::good()? };
+    let pair = Pair::forged(&["other.internal".to_owned()])?;
+    let misnamed = Identity { ca: pair.ca.clone(), pair };
+    for identity in [stranger, misnamed] {
+        let scene = Scene::set_with(NO_LIMITS, &identity)?;
+        let answer = scene.get("/")?;
+        check_own(&answer, 502)?;
+        ensure!(scene.edge.log().contains("upstream SSL certificate"), "{}", scene.edge.log());
+    }
+    Ok(())
+}
+
+#[test]
+fn files_are_cached_for_ever_and_none_outside_of_the_folder_is_served() -> Result<()> {
+    let scene = Scene::set(NO_LIMITS)?;
+    let root = scene.folder.path();
+    fs::create_dir_all(root.join("static/.git"))?;
+    for (name, content) in [("static/app.1f.js", "x"), ("secret", "secret"), ("static/.git/config", "secret")]
+    {
+        fs::write(root.join(name), content)?;
+    }
+    for folder in ["static", "static/.git"] {
+        fs::set_permissions(root.join(folder), fs::Permissions::from_mode(0o755))?;
+    }
+    symlink(root.join("secret"), root.join("static/link"))?;
+    let file = scene.get("/static/app.1f.js")?;
+    check(&file)?;
+    ensure!(file.status == 200 && file.body == "x" && file.header("content-type")? == "text/javascript");
+    ensure!(file.header("cache-control")? == "public, max-age=31536000, immutable", "{:?}", file.headers);
+    for path in [
+        "/static/../secret",
+        "/static/%2e%2e/secret",
+        "/static/..%2fsecret",
+        "/static../secret",
+        "/static/link",
+        "/static/.git/config",
+        "/static/%2egit/config",
+        "/static//../../secret",
+        "/static/",
+        "/static/.",
+    ] {
+        let answer = scene.get(path)?;
+        check(&answer)?;
+        ensure!(!answer.body.contains("secret"), "{path}: {} {}", answer.status, answer.body);
+    }
+    Ok(())
+}
