@@ -9,14 +9,14 @@ const LONGEST: usize = 4000;
 /// Text as one parameter. Nothing in nginx keeps a `$` from being a variable, so that one is refused too.
 pub fn text(field: &str, value: &str) -> Result<String, EdgeError> {
     let plain = |b: u8| (0x20..0x7f).contains(&b) && !matches!(b, b'"' | b'\\' | b'$');
-    let advice = "1 to 4000 printable ASCII characters other than \", \\ and $";
+    let advice = "1 to 4000 printable ASCII characters without double quotes, backslashes and $";
     let good = !value.is_empty() && value.len() <= LONGEST && value.bytes().all(plain);
     if good { Ok(format!("\"{value}\"")) } else { Err(refuse(field, advice)) }
 }
 
 /// The absolute path of a file.
 pub fn file(field: &str, value: &str) -> Result<String, EdgeError> {
-    let advice = "an absolute path of printable ASCII characters other than \", \\ and $, without /../";
+    let advice = "an absolute path of printable ASCII characters without double quotes, backslashes and $, without /../";
     if !value.starts_with('/') || value.split('/').any(|part| part == "..") {
         return Err(refuse(field, advice));
     }
