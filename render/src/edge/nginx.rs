@@ -88,7 +88,10 @@ fn hosts(service: &HardenedService, lost: &mut Vec<NotExpressible>) -> Result<Ve
     let names = service.spec.exposure.iter().flat_map(|exposure| &exposure.hostnames);
     let mut hosts = Vec::new();
     for name in names {
-        hosts.push(quote::host("spec.exposure.hostnames", name)?.to_owned());
+        let name = quote::host("spec.exposure.hostnames", name)?.to_owned();
+        if !hosts.contains(&name) {
+            hosts.push(name);
+        }
     }
     if hosts.is_empty() {
         lost.push(NotExpressible {

@@ -3,6 +3,7 @@
 
 mod limits;
 mod scene;
+mod tls;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -13,7 +14,7 @@ use testbed::Nginx;
 use testbed::certificate::Pair;
 use testbed::etcd::free_port;
 
-use scene::{APP, Answer, HOST, Identity, ONE, Scene, example, exchange, host};
+use scene::{APP, Answer, HOST, Identity, ONE, Scene, example, host};
 
 const NO_LIMITS: &str = "rules: [{name: one, methods: [POST], path: {value: /one}, requests: 1, period: 1m}]";
 
@@ -87,33 +88,6 @@ fn plain_http_only_leads_to_https_and_to_no_other_host() -> Result<()> {
     check_own(&scene.plain("GET /", "evil.example")?, 421)?;
     check_own(&scene.plain("GET /", &format!("{HOST}.evil.example"))?, 421)?;
     check_own(&scene.plain("GET / evil", HOST)?, 400)
-}
-
-#[test]
-fn tls_is_served_for_our_hosts_alone_with_http2() -> Result<()> {
-    let scene = Scene::set(NO_LIMITS)?;
-    let stream = scene.handshake(ONE, HOST, scene.client(&["h2", "http/1.1"])?)?;
-    ensure!(stream.conn.alpn_protocol() == Some(b"h2".as_slice()), "{:?}", stream.conn.alpn_protocol());
-    ensure!(stream.conn.peer_certificates().and_then(|all| all.first()) == Some(&scene.certificate));
-    // Without SNI, and for another name, not even a certificate is shown.
-    for (name, sni) in [("evil.example", true), (HOST, false)] {
-        let mut config = scene.client(&[])?;
-        config.enable_sni = sni;
-        let refused =
-            scene.handshake(ONE, name, config).err().context("a handshake for a stranger")?.to_string();
-        ensure!(refused.contains("UnrecognisedName"), "{refused}");
-    }
-    for line in ["GET /", "GET https://evil.example/"] {
-        let foreign = scene.ask(ONE, line, "host: evil.example\r\n", "")?;
-        check_own(&foreign, 421)?;
-    }
-    // Of TLS 1.2 there are only suites with a fresh key and authenticated encryption, and no tickets.
-    let stream = scene.handshake(ONE, HOST, scene.client_of(&[&rustls::version::TLS12])?)?;
-    let suite = format!("{:?}", stream.conn.negotiated_cipher_suite().context("no suite")?.suite());
-    ensure!(suite.starts_with("TLS_ECDHE_"), "{suite}");
-    // HTTP to the port of HTTPS.
-    let mut plain = std::net::TcpStream::connect(("127.0.0.1", scene.https))?;
-    check_own(&exchange(&mut plain, "GET /", &format!("host: {HOST}\r\n"), "")?, 400)
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crds::HardenedService;
 use render::edge::nginx::{Host, Listen, Version, conf};
 use render::edge::{Files, Upstream};
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use testbed::Nginx;
 use testbed::certificate::Pair;
 use testbed::etcd::free_port;
@@ -51,7 +51,8 @@ pub struct Scene {
     pub http: u16,
     pub https: u16,
     pub certificate: CertificateDer<'static>,
-    roots: Arc<RootCertStore>,
+    /// The authority that clients trust.
+    pub ca: String,
     _app: Nginx,
     pub folder: tempfile::TempDir,
 }
@@ -77,6 +78,17 @@ pub struct Answer {
 }
 
 impl Answer {
+    pub fn parse(text: &str) -> Result<Self> {
+        let (head, body) = text.split_once("\r\n\r\n").with_context(|| format!("no head: {text}"))?;
+        let mut lines = head.lines();
+        let status = lines.next().and_then(|line| line.split(' ').nth(1)).context("no status")?.parse()?;
+        let split = |line: &str| {
+            let (name, value) = line.split_once(':')?;
+            Some((name.to_ascii_lowercase(), value.trim().to_owned()))
+        };
+        Ok(Self { status, headers: lines.filter_map(split).collect(), body: body.to_owned() })
+    }
+
     /// The only one of this name; a second one fails.
     pub fn header(&self, name: &str) -> Result<&str> {
         let mut all = self.headers.iter().filter(|(known, _)| known == name).map(|(_, value)| &**value);
@@ -124,24 +136,19 @@ impl Scene {
         let own = [("app.pem", &*identity.pair.certificate), ("app.key", &identity.pair.key)];
         let started = Nginx::start(&UPSTREAM.replace("PORT", &app.to_string()), &own, app)?;
         let edge = Nginx::start_whole(&conf, &files, https)?;
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(pair.ca.as_bytes())?)?;
         let certificate = CertificateDer::from_pem_slice(pair.certificate.as_bytes())?;
-        Ok(Self { edge, http, https, certificate, roots: Arc::new(roots), _app: started, folder })
+        Ok(Self { edge, http, https, certificate, ca: pair.ca, _app: started, folder })
     }
 
     /// A client that trusts the edge's authority.
     pub fn client(&self, alpn: &[&str]) -> Result<ClientConfig> {
-        let mut config = self.client_of(rustls::ALL_VERSIONS)?;
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.ca.as_bytes())?)?;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         Ok(config)
-    }
-
-    /// The same with these versions of TLS.
-    pub fn client_of(&self, versions: &[&'static SupportedProtocolVersion]) -> Result<ClientConfig> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions)?;
-        Ok(builder.with_root_certificates(self.roots.clone()).with_no_client_auth())
     }
 
     /// A finished handshake.
@@ -205,13 +212,5 @@ pub fn exchange(stream: &mut (impl Read + Write), line: &str, headers: &str, bod
         Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {}
         other => drop(other?),
     }
-    let answer = String::from_utf8(answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").with_context(|| format!("{line}: no head: {answer}"))?;
-    let mut lines = head.lines();
-    let status = lines.next().and_then(|line| line.split(' ').nth(1)).context("no status")?.parse()?;
-    let split = |line: &str| {
-        let (name, value) = line.split_once(':')?;
-        Some((name.to_ascii_lowercase(), value.trim().to_owned()))
-    };
-    Ok(Answer { status, headers: lines.filter_map(split).collect(), body: body.to_owned() })
+    Answer::parse(&String::from_utf8(answer)?).with_context(|| line.to_owned())
 }
