@@ -14,10 +14,8 @@ use crate::source;
 ///
 /// What nginx cannot do of it stands at the head and on the standard error, with who does it instead. nginx needs the
 /// module headers-more (Debian: nginx-light, libnginx-mod-http-headers-more-filter). For docker-compose:
-///
-///   kubectl hardened nginx -f studio.yaml --upstream app:8443 > nginx.conf
-///   nginx: {build: ./nginx, ports: ["80:80", "443:443"], volumes: ["./nginx.conf:/etc/nginx/nginx.conf:ro", "./tls:/etc/nginx/tls:ro"]}
-///
+/// `kubectl hardened nginx -f studio.yaml --upstream app:8443 > nginx.conf`, and at the service nginx
+/// `volumes: ["./nginx.conf:/etc/nginx/nginx.conf:ro", "./tls:/etc/nginx/tls:ro"]`.
 /// `kubectl hardened cert --out tls --san HOST` makes a certificate for a try.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]

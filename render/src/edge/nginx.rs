@@ -107,7 +107,7 @@ fn hosts(service: &HardenedService, lost: &mut Vec<NotExpressible>) -> Result<Ve
 fn head(name: &str, host: &Host, lost: &[NotExpressible]) -> Result<String, EdgeError> {
     let name = quote::name("metadata.name", name)?;
     // Nothing in these lines has a line break: numbers, and names that were looked at.
-    let lost: String = lost.iter().map(|lost| format!("#   {lost}\n")).collect();
+    let lost = lost.iter().map(|lost| format!("#   {lost}\n")).collect::<Vec<_>>().concat();
     Ok(format!(
         "# nginx {} in front of HardenedService {name}; written by `kubectl hardened nginx`, so change the resource instead.\n\
          # Not expressed here:\n{lost}",
@@ -156,16 +156,17 @@ fn tls() -> String {
 }
 
 fn fixed_headers(service: &HardenedService) -> Result<String, EdgeError> {
-    let lines: String =
-        headers::fixed(service)?.iter().map(|line| format!("    more_set_headers {line};\n")).collect();
+    let lines = headers::fixed(service)?;
+    let lines: Vec<_> = lines.iter().map(|line| format!("    more_set_headers {line};\n")).collect();
     Ok(format!(
         "    # On every answer, over whatever the app has sent.
-{lines}    # The app's own policy passes, with its nonce; this one is for answers without any.
+{}    # The app's own policy passes, with its nonce; this one is for answers without any.
     map $upstream_http_content_security_policy $csp_where_none {{
         default \"\";
         \"\" {};
     }}
 ",
+        lines.concat(),
         headers::csp_where_none(service)?
     ))
 }
@@ -174,33 +175,36 @@ fn counted(limits: &[Limit]) -> String {
     if limits.is_empty() {
         return String::new();
     }
-    let (mut rules, mut keys, mut waits) = (String::new(), String::new(), String::new());
+    let (mut rules, mut keys, mut waits) = (Vec::new(), Vec::new(), Vec::new());
     let mut all = String::new();
     for (number, limit) in (1..).zip(limits) {
         let Limit { title, rate, wait, .. } = limit;
         match &limit.pattern {
-            Some(pattern) => rules += &format!("        {pattern} {number};\n"),
+            Some(pattern) => rules.push(format!("        {pattern} {number};\n")),
             None => all = number.to_string(),
         }
-        keys += &format!(
+        keys.push(format!(
             "    # {title}\n    map $rule $limit_{number} {{ default \"\"; {number} $binary_remote_addr; }}\n    \
              limit_req_zone $limit_{number} zone=limit_{number}:8m rate={rate};\n"
-        );
-        waits += &format!("        \"429:{number}\" {wait};\n");
+        ));
+        waits.push(format!("        \"429:{number}\" {wait};\n"));
     }
     format!(
         "    # The first that matches counts. $uri is decoded and without /./ and //, as the app reads it; \\z is its end.
     map \"$request_method:$uri\" $rule {{
         default \"{all}\";
         {} \"\";
-{rules}    }}
-{keys}    map \"$status:$rule\" $retry_after {{
+{}    }}
+{}    map \"$status:$rule\" $retry_after {{
         default \"\";
-{waits}    }}
+{}    }}
     limit_req_status 429;
     limit_req_log_level warn;
 ",
-        limits::PROBES
+        limits::PROBES,
+        rules.concat(),
+        keys.concat(),
+        waits.concat()
     )
 }
 

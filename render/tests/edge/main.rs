@@ -43,7 +43,7 @@ fn with_limits(limits: &str) -> HardenedService {
 }
 
 fn told(conf: &Conf) -> String {
-    conf.not_expressible.iter().map(|lost| format!("{lost}\n")).collect()
+    conf.not_expressible.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 #[test]

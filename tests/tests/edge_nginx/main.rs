@@ -12,9 +12,8 @@ use anyhow::{Context as _, Result, ensure};
 use render::edge::nginx::conf;
 use testbed::Nginx;
 use testbed::certificate::Pair;
-use testbed::etcd::free_port;
 
-use scene::{APP, Answer, HOST, Identity, ONE, Scene, example, host};
+use scene::{APP, Answer, HOST, Identity, ONE, Scene, example, host, port};
 
 const NO_LIMITS: &str = "rules: [{name: one, methods: [POST], path: {value: /one}, requests: 1, period: 1m}]";
 
@@ -64,7 +63,7 @@ fn nginx_loads_the_configuration_of_every_example_without_a_warning() -> Result<
     let mut count = 0;
     for entry in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples"))? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        let host = host((free_port()?, free_port()?), 1, Some("/srv".into()));
+        let host = host((port(), port()), 1, Some("/srv".into()));
         let text = conf(&example(&name)?, &host)?.text.replace("/FOLDER/", "FOLDER/");
         let said = Nginx::check(&text, &files).with_context(|| name.clone())?;
         ensure!(!["[warn]", "[error]", "[alert]"].iter().any(|bad| said.contains(bad)), "{name}: {said}");
@@ -122,6 +121,20 @@ fn every_answer_has_the_eight_headers_once_whoever_made_it() -> Result<()> {
     let limited = scene.ask(ONE, "POST /one", &host, "")?;
     check_own(&limited, 429)?;
     ensure!(limited.header("retry-after")? == "63", "{:?}", limited.headers);
+    Ok(())
+}
+
+#[test]
+fn what_would_mean_something_to_nginx_is_the_value_of_a_header() -> Result<()> {
+    let mut service = example("studio.yaml")?;
+    let value = "a; return 200 'x'; } server { # b `c` ~^/ {d}";
+    let overrides = [("Referrer-Policy".to_owned(), value.to_owned())].into();
+    service.spec.headers = Some(crds::Headers { preset: None, overrides });
+    let scene = Scene::of(&service, &Identity::good()?)?;
+    for path in ["/", "/static/none"] {
+        let answer = scene.get(path).with_context(|| scene.edge.log())?;
+        ensure!(answer.header("referrer-policy")? == value, "{:?}", answer.headers);
+    }
     Ok(())
 }
 

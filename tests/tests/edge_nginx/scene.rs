@@ -1,9 +1,10 @@
 //! The nginx of a resource in front of an app, both real, and a client that sees every byte of an answer's head.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -14,11 +15,10 @@ use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use testbed::Nginx;
 use testbed::certificate::Pair;
-use testbed::etcd::free_port;
 
 pub const HOST: &str = "studio.example.com";
 pub const APP: &str = "app.internal";
-pub const ONE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
+pub const ONE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 pub const TWO: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 /// An app that does what an edge must set right, and tells what reaches it.
@@ -123,14 +123,18 @@ impl Scene {
     }
 
     pub fn set_with(limits: &str, identity: &Identity) -> Result<Self> {
+        let mut service = example("studio.yaml")?;
+        service.spec.rate_limits = Some(serde_saphyr::from_str(limits)?);
+        Self::of(&service, identity)
+    }
+
+    pub fn of(service: &HardenedService, identity: &Identity) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         // nginx runs as somebody else.
         std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-        let mut service = example("studio.yaml")?;
-        service.spec.rate_limits = Some(serde_saphyr::from_str(limits)?);
-        let (http, https, app) = (free_port()?, free_port()?, free_port()?);
+        let (http, https, app) = (port(), port(), port());
         let root = folder.path().join("static").display().to_string();
-        let conf = conf(&service, &host((http, https), app, Some(root)))?.text.replace("/FOLDER/", "FOLDER/");
+        let conf = conf(service, &host((http, https), app, Some(root)))?.text.replace("/FOLDER/", "FOLDER/");
         let pair = Pair::forged(&[HOST.to_owned()])?;
         let files = [("cert.pem", &*pair.certificate), ("key.pem", &pair.key), ("app-ca.pem", &identity.ca)];
         let own = [("app.pem", &*identity.pair.certificate), ("app.key", &identity.pair.key)];
@@ -185,6 +189,19 @@ impl Scene {
     /// One request without TLS.
     pub fn plain(&self, line: &str, host: &str) -> Result<Answer> {
         exchange(&mut connect(ONE, self.http)?, line, &format!("host: {host}\r\n"), "")
+    }
+}
+
+/// A port that no other test of this process gets, below those that the kernel gives to clients: between finding one and
+/// listening there, an `nginx -t` or a client of another test would get it.
+pub fn port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(20_000 + number % 12_000).unwrap_or_default();
+        if TcpListener::bind((ONE, port)).is_ok() {
+            return port;
+        }
     }
 }
 

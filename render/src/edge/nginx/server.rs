@@ -98,7 +98,7 @@ pub fn strangers(host: &Host) -> Result<String, EdgeError> {
 /// The app, behind the limits.
 pub fn app(hosts: &[String], host: &Host, limits: &[Limit]) -> Result<String, EdgeError> {
     let http2 = http2(host);
-    let counted: String = (1..)
+    let counted: Vec<_> = (1..)
         .zip(limits)
         .map(|(number, limit)| match limit.burst {
             0 => format!("        limit_req zone=limit_{number};\n"),
@@ -111,7 +111,7 @@ pub fn app(hosts: &[String], host: &Host, limits: &[Limit]) -> Result<String, Ed
         ssl_certificate {};
         ssl_certificate_key {};
         add_header Content-Security-Policy \"{OWN_CSP}\" always;
-{counted}{}
+{}{}
 {FORWARDED}{}    }}
 ",
         listen(host, host.listen.https, &format!(" ssl{}", http2.0))?,
@@ -119,6 +119,7 @@ pub fn app(hosts: &[String], host: &Host, limits: &[Limit]) -> Result<String, Ed
         hosts.join(" "),
         quote::file("certificate", &host.files.certificate)?,
         quote::file("key", &host.files.key)?,
+        counted.concat(),
         problem(if limits.is_empty() { "" } else { RETRY_AFTER }),
         static_files(host)?,
     ))
@@ -173,10 +174,10 @@ fn http2(host: &Host) -> (&'static str, &'static str) {
 }
 
 fn listen(host: &Host, port: u16, words: &str) -> Result<String, EdgeError> {
-    let mut lines = String::new();
+    let mut lines = Vec::new();
     for address in &host.listen.addresses {
         let address = format!("{address}:{port}");
-        lines += &format!("        listen {}{words};\n", quote::address("listen", &address)?);
+        lines.push(format!("        listen {}{words};\n", quote::address("listen", &address)?));
     }
-    Ok(lines)
+    Ok(lines.concat())
 }
