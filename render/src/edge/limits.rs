@@ -17,8 +17,10 @@ pub struct Limit {
     pub pattern: Option<String>,
     /// The rate, with its unit.
     pub rate: String,
-    /// Requests that may come at once after the first.
-    pub burst: u32,
+    /// Requests that may come at once.
+    pub requests: u32,
+    /// Seconds until all of them pass again.
+    pub reset: u64,
     /// Seconds until one request more passes.
     pub wait: u64,
 }
@@ -124,7 +126,8 @@ fn limit(
         title: format!("{title}: {requests} per {period}"),
         pattern,
         rate,
-        burst: requests - 1,
+        requests,
+        reset: milliseconds.div_ceil(1000),
         wait: 1000_u64.div_ceil(thousandths),
     })
 }

@@ -62,9 +62,7 @@ pub fn conf(service: &HardenedService, host: &Host) -> Result<Conf, EdgeError> {
     let hosts = hosts(service, &mut not_expressible)?;
     not_expressible.push(NotExpressible {
         field: "spec.headers".into(),
-        here:
-            "Content-Security-Policy with its nonce, X-RateLimit and Cache-Control of answers are the app's"
-                .into(),
+        here: "Content-Security-Policy with its nonce and Cache-Control of answers are the app's".into(),
         instead: "what nginx answers by itself may load nothing".into(),
     });
     let http = [
@@ -175,10 +173,9 @@ fn counted(limits: &[Limit]) -> String {
     if limits.is_empty() {
         return String::new();
     }
-    let (mut rules, mut keys, mut waits) = (Vec::new(), Vec::new(), Vec::new());
-    let mut all = String::new();
+    let (mut rules, mut keys, mut all) = (Vec::new(), Vec::new(), String::new());
     for (number, limit) in (1..).zip(limits) {
-        let Limit { title, rate, wait, .. } = limit;
+        let Limit { title, rate, .. } = limit;
         match &limit.pattern {
             Some(pattern) => rules.push(format!("        {pattern} {number};\n")),
             None => all = number.to_string(),
@@ -187,7 +184,6 @@ fn counted(limits: &[Limit]) -> String {
             "    # {title}\n    map $rule $limit_{number} {{ default \"\"; {number} $binary_remote_addr; }}\n    \
              limit_req_zone $limit_{number} zone=limit_{number}:8m rate={rate};\n"
         ));
-        waits.push(format!("        \"429:{number}\" {wait};\n"));
     }
     format!(
         "    # The first that matches counts. $uri is decoded and without /./ and //, as the app reads it; \\z is its end.
@@ -195,22 +191,36 @@ fn counted(limits: &[Limit]) -> String {
         default \"{all}\";
         {} \"\";
 {}    }}
-{}    map \"$status:$rule\" $retry_after {{
-        default \"\";
-{}    }}
+{}{}{}{}    map $ratelimit_limit $ratelimit_remaining {{
+        default 0;
+        \"\" \"\";
+    }}
     limit_req_status 429;
     limit_req_log_level warn;
 ",
         limits::PROBES,
         rules.concat(),
         keys.concat(),
-        waits.concat()
+        refused("retry_after", limits, |limit| limit.wait),
+        refused("ratelimit_limit", limits, |limit| limit.requests.into()),
+        refused("ratelimit_reset", limits, |limit| limit.reset),
     )
 }
 
-const LOG: &str = r#"    # Without the query, which may hold what is nobody's business.
+/// What the answer to one request too many says of its limit.
+fn refused(variable: &str, limits: &[Limit], of: impl Fn(&Limit) -> u64) -> String {
+    let lines: Vec<_> = (1..)
+        .zip(limits)
+        .map(|(number, limit)| format!("        \"429:{number}\" {};\n", of(limit)))
+        .collect();
+    format!("    map \"$status:$rule\" ${variable} {{\n        default \"\";\n{}    }}\n", lines.concat())
+}
+
+const LOG: &str = r#"    # As it was asked for, also where the answer is a page of this file; without the query, which is nobody's business.
+    map $request $asked_method { default ""; "~^(?<method_only>[A-Z]+) " $method_only; }
+    map $request_uri $asked_path { default ""; "~^(?<path_only>[^?]*)" $path_only; }
     log_format edge escape=json '{"time":"$time_iso8601","request_id":"$request_id","client":"$remote_addr",'
-        '"host":"$host","method":"$request_method","path":"$uri","status":$status,"bytes":$body_bytes_sent,'
+        '"host":"$host","method":"$asked_method","path":"$asked_path","status":$status,"bytes":$body_bytes_sent,'
         '"seconds":$request_time,"app_seconds":"$upstream_response_time"}';
     access_log /var/log/nginx/access.log edge;
 "#;

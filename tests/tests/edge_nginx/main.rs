@@ -120,7 +120,22 @@ fn every_answer_has_the_eight_headers_once_whoever_made_it() -> Result<()> {
     ensure!(scene.status(ONE, "POST /one", "")? == 200);
     let limited = scene.ask(ONE, "POST /one", &host, "")?;
     check_own(&limited, 429)?;
-    ensure!(limited.header("retry-after")? == "63", "{:?}", limited.headers);
+    for (name, value) in [
+        ("retry-after", "63"),
+        ("x-ratelimit-limit", "1"),
+        ("x-ratelimit-remaining", "0"),
+        ("x-ratelimit-reset", "60"),
+    ] {
+        ensure!(limited.header(name)? == value, "{name}: {:?}", limited.headers);
+    }
+    // Each line of the log is the request, not the page that answers it, and has no query.
+    scene.get("/static/none?token=secret")?;
+    let log = scene.edge.read("access.log");
+    ensure!(log.contains(r#""method":"POST","path":"/one","status":429,"#), "{log}");
+    ensure!(log.contains(r#""path":"/static/none","status":404,"#) && !log.contains("secret"), "{log}");
+    for line in log.lines() {
+        serde_json::from_str::<serde_json::Value>(line).with_context(|| line.to_owned())?;
+    }
     Ok(())
 }
 

@@ -12,7 +12,7 @@ const PROBLEM: &str = r#"
             add_header Content-Security-Policy "OWN_CSP" always;
             add_header Cache-Control "no-store, max-age=0" always;
             add_header X-Request-Id $request_id always;
-MORE            return 200 '{"type":"about:blank","status":$status}';
+MORE            return 200 '{"type":"about:blank","status":$status,"requestId":"$request_id"}';
         }
 "#;
 
@@ -100,7 +100,7 @@ pub fn app(hosts: &[String], host: &Host, limits: &[Limit]) -> Result<String, Ed
     let http2 = http2(host);
     let counted: Vec<_> = (1..)
         .zip(limits)
-        .map(|(number, limit)| match limit.burst {
+        .map(|(number, limit)| match limit.requests - 1 {
             0 => format!("        limit_req zone=limit_{number};\n"),
             burst => format!("        limit_req zone=limit_{number} burst={burst} nodelay;\n"),
         })
@@ -120,7 +120,7 @@ pub fn app(hosts: &[String], host: &Host, limits: &[Limit]) -> Result<String, Ed
         quote::file("certificate", &host.files.certificate)?,
         quote::file("key", &host.files.key)?,
         counted.concat(),
-        problem(if limits.is_empty() { "" } else { RETRY_AFTER }),
+        problem(if limits.is_empty() { "" } else { LIMITED }),
         static_files(host)?,
     ))
 }
@@ -166,7 +166,11 @@ fn problem(more: &str) -> String {
 }
 
 /// Empty, and so not sent, with every status but 429.
-const RETRY_AFTER: &str = "            add_header Retry-After $retry_after always;\n";
+const LIMITED: &str = "            add_header Retry-After $retry_after always;
+            add_header X-RateLimit-Limit $ratelimit_limit always;
+            add_header X-RateLimit-Remaining $ratelimit_remaining always;
+            add_header X-RateLimit-Reset $ratelimit_reset always;
+";
 
 /// The word of `listen`, or the line that replaced it.
 fn http2(host: &Host) -> (&'static str, &'static str) {
