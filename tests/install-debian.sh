@@ -19,9 +19,9 @@ need postgresql-15 /usr/lib/postgresql/15/bin/initdb
 need postgresql-15-pgaudit /usr/lib/postgresql/15/lib/pgaudit.so
 need redis-server /usr/bin/redis-server
 need nginx-light /usr/sbin/nginx
+need libnginx-mod-http-headers-more-filter /usr/lib/nginx/modules/ngx_http_headers_more_filter_module.so
 if [ "${1:-}" = bench ]; then
     need wrk /usr/bin/wrk
-    need libnginx-mod-http-headers-more-filter /usr/lib/nginx/modules/ngx_http_headers_more_filter_module.so
 fi
 if [ "${1:-}" = judge ]; then
     need testssl.sh /usr/bin/testssl

@@ -6,6 +6,7 @@ mod crds;
 mod file;
 mod host;
 mod keys;
+mod nginx;
 mod onboard;
 mod postgres;
 mod render;
@@ -20,7 +21,7 @@ use clap::{Parser, Subcommand};
 
 /// Work with HardenedService resources: see what becomes of one before it is applied, install the resource
 /// definition, open a namespace for it, make or inspect a certificate, prove that a database is hardened, look after the
-/// operator's keys.
+/// operator's keys, configure the nginx of a plain host.
 #[derive(Parser)]
 #[command(name = "kubectl-hardened", bin_name = "kubectl hardened", version)]
 struct Arguments {
@@ -37,6 +38,7 @@ enum Command {
     Keys(keys::Arguments),
     Verify(verify::Arguments),
     PostgresInit(postgres::Arguments),
+    Nginx(nginx::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -65,6 +67,7 @@ fn run(command: Command) -> Result<u8> {
         Command::Keys(arguments) => (keys::run(&arguments)?, 0),
         Command::Verify(arguments) => verify::run(&arguments)?,
         Command::PostgresInit(arguments) => (postgres::run(&arguments)?, 0),
+        Command::Nginx(arguments) => (nginx::run(&arguments)?, 0),
     };
     match std::io::stdout().write_all(answer.as_bytes()) {
         // `| head` closes the pipe when it has seen enough.

@@ -9,6 +9,7 @@ mod container;
 pub mod database;
 mod defaults;
 mod deployment;
+pub mod edge;
 mod facts;
 mod horizontal_pod_autoscaler;
 pub mod hosts;

@@ -57,20 +57,23 @@ struct Limits {
     trusted_proxies: Vec<String>,
 }
 
+/// One limit.
 #[derive(Serialize)]
-struct Rule {
-    name: String,
-    methods: Vec<String>,
-    path: Path,
-    requests: i32,
-    period: GepDuration,
+pub struct Rule {
+    pub name: String,
+    pub methods: Vec<String>,
+    pub path: Path,
+    pub requests: i32,
+    pub period: GepDuration,
 }
 
+/// Which paths a limit counts.
 #[derive(Serialize)]
-struct Path {
+pub struct Path {
+    /// `Exact` or `Prefix`.
     #[serde(rename = "type")]
-    type_: &'static str,
-    value: String,
+    pub type_: &'static str,
+    pub value: String,
 }
 
 fn file(service: &HardenedService, facts: &Facts) -> Policy {
@@ -97,7 +100,7 @@ fn limits(service: &HardenedService) -> Limits {
 }
 
 /// The spec's rules. A spec that limits nothing (a store alone, say) gets the table, so that it does not open `/login`.
-fn rules(limits: &RateLimits) -> Vec<Rule> {
+pub fn rules(limits: &RateLimits) -> Vec<Rule> {
     if limits.rules.is_empty() && limits.default.is_none() {
         return defaults::RATE_LIMITS.map(table_rule).into();
     }

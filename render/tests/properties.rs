@@ -9,6 +9,7 @@ use std::{collections::BTreeSet, process::Command};
 use crds::{HardenedService, SERVICE_LABEL};
 use kube::ResourceExt;
 use proptest::prelude::*;
+use render::edge::{Files, Upstream, nginx};
 use render::{Body, Facts, desired, hosts, referenced_secrets};
 use serde_json::{Value, json};
 
@@ -19,6 +20,19 @@ proptest! {
     fn pods_pass_pod_security_restricted(service in arbitrary::service()) {
         let pod = deployment(&service)["spec"]["template"]["spec"].clone();
         prop_assert_eq!(violations(&pod), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_nginx_can_be_configured_by_each(service in arbitrary::service()) {
+        let path = |name: &str| format!("/etc/nginx/tls/{name}");
+        let host = nginx::Host {
+            upstream: Upstream { address: "app:8443".into(), server_name: "app".into(), ca: path("ca") },
+            files: Files { certificate: path("cert"), key: path("key"), static_folder: None },
+            listen: nginx::Listen::default(),
+            version: nginx::Version::DEBIAN_12,
+        };
+        let conf = nginx::conf(&service, &host);
+        prop_assert!(conf.is_ok(), "{conf:?}");
     }
 
     #[test]
