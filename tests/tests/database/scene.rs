@@ -68,6 +68,7 @@ impl Scene {
             &format!("CREATE ROLE dba LOGIN SUPERUSER PASSWORD '{admin}'"),
             &format!("CREATE ROLE {AUDITOR} LOGIN PASSWORD '{auditor}'"),
             &format!("GRANT pg_read_all_settings TO {AUDITOR}"),
+            &format!("GRANT SET ON PARAMETER pgaudit.log_client TO {AUDITOR}"),
             &format!("GRANT SELECT (rolname, rolpassword) ON pg_authid TO {AUDITOR}"),
             &format!("GRANT EXECUTE ON FUNCTION {LOG} TO {AUDITOR}"),
         ] {
