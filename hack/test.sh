@@ -37,7 +37,7 @@ step "ten slowest test files"
 awk '/^ +Running .*\(/ { name = $2 == "unittests" ? $3 " " $4 : $2 " " $3 }
      /^ +Doc-tests / { name = "doc-tests of " $2 }
      /^test result:/ { split($0, part, "finished in "); printf "%9s  %s\n", part[2], name }' "$log" |
-    sed -E 's/ \(.*deps\/(.*)-[0-9a-f]+\)$/ (\1)/' | sort -rn | head -10
+    sed -E 's/ \(.*deps\/(.*)-[0-9a-f]+\)$/ (\1)/' | sort -rn | sed -n 1,10p # not head, which may end before sort has written
 awk '/^test result:/ { ok += $4; bad += $6; left += $8 }
      END { printf "\ntotal: %d passed, %d failed, %d skipped\n", ok, bad, left }' "$log"
 if [[ -n ${failed:-} ]]; then
