@@ -9,10 +9,10 @@ use crds::{ConditionType, DatabaseStatus, Postgres, Reason};
 use k8s_openapi::jiff::Timestamp;
 use kube::{ResourceExt, core::DynamicObject};
 use render::{DatabaseJob, Kind, Problem, whole_seconds};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use self::schedule::Terms;
-use crate::{error::Error, issuer::Case, observe, ownership::is_ours};
+use crate::{error::Error, issuer::Case, jobs, observe, ownership::is_ours};
 
 /// What is decided about the database of a service.
 pub struct Decision {
@@ -42,12 +42,12 @@ pub async fn decide(case: &Case<'_>) -> Result<Option<Decision>, Error> {
     let told = told(case, &status, &input);
     let (job, due) = schedule::next(&status, &input, told.as_ref(), &terms);
     let name = render::database::name(case.service, &job.run);
-    let Some(live) = live(case, &name) else {
+    let Some(live) = jobs::live(case, Kind::Job, &name) else {
         let job = (case.now >= due).then_some(job);
         let again = job.is_none().then_some(due);
         return Ok(Some(Decision { job, kept, status, problem: told, again }));
     };
-    if !has_ended(&live) {
+    if !jobs::has_ended(&live) {
         return Ok(Some(Decision { job: Some(job), kept, status, problem: told, again: None }));
     }
     let seen = words::read(pod::report(case, &live, &job).await?, &name, case.key);
@@ -65,9 +65,7 @@ pub async fn decide(case: &Case<'_>) -> Result<Option<Decision>, Error> {
 /// What no Job can change.
 fn impossible(case: &Case<'_>, spec: &Postgres) -> Option<Problem> {
     if case.facts.settings.jobs.image.is_none() {
-        let message =
-            "spec.postgres: the operator's settings name no image for Jobs (jobs.image); ask the platform";
-        return Some(Problem { reason: Reason::JobsNotAllowed, message: message.into() });
+        return Some(jobs::not_allowed(Reason::JobsNotAllowed, "spec.postgres", ""));
     }
     let mut secrets = render::database::secrets(spec);
     let (field, name) = secrets.find(|(_, name)| observe::labelled(case.ctx, case.key, name).is_none())?;
@@ -76,10 +74,8 @@ fn impossible(case: &Case<'_>, spec: &Postgres) -> Option<Problem> {
 
 /// Digest of everything whose change makes another Job begin at once.
 fn input(case: &Case<'_>, spec: &Postgres) -> String {
-    let versions = render::database::secrets(spec).map(|(_, name)| {
-        let meta = observe::labelled(case.ctx, case.key, name);
-        meta.map(|meta| (meta.uid(), meta.resource_version()))
-    });
+    let versions =
+        render::database::secrets(spec).map(|(_, name)| observe::labelled_version(case.ctx, case.key, name));
     let forced = case.service.annotations().get(crds::FORCE_SYNC_ANNOTATION);
     let what = json!([
         render::database::plan(spec),
@@ -138,24 +134,12 @@ fn after(
     }
 }
 
-fn live(case: &Case<'_>, name: &str) -> Option<std::sync::Arc<DynamicObject>> {
-    let live = case.ctx.cache.get(Kind::Job, &case.key.namespace, name)?;
-    let is_here = is_ours(&live.metadata, case.service) && live.metadata.deletion_timestamp.is_none();
-    is_here.then_some(live)
-}
-
-fn has_ended(job: &DynamicObject) -> bool {
-    let conditions = job.data.pointer("/status/conditions").and_then(Value::as_array);
-    let ends = ["Complete", "Failed"];
-    conditions
-        .into_iter()
-        .flatten()
-        .any(|c| c["status"] == "True" && ends.iter().any(|end| c["type"] == *end))
-}
-
 fn last_ended(case: &Case<'_>) -> Option<String> {
     let jobs = case.ctx.cache.of(case.key).into_iter().filter(|(kind, job)| {
-        *kind == Kind::Job && is_ours(&job.metadata, case.service) && is_of_database(job) && has_ended(job)
+        *kind == Kind::Job
+            && is_ours(&job.metadata, case.service)
+            && is_of_database(job)
+            && jobs::has_ended(job)
     });
     let last = jobs.max_by_key(|(_, job)| job.metadata.creation_timestamp.as_ref().map(|made| made.0));
     last.map(|(_, job)| job.name_any())

@@ -27,6 +27,7 @@ mod gate;
 mod harmless;
 mod hold;
 mod issuer;
+mod jobs;
 mod keys;
 mod lease;
 mod leave;

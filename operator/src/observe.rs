@@ -13,7 +13,7 @@ use crate::{
     error::Error,
     issuer::Case,
     ownership::is_ours,
-    version::exactly,
+    version::{Version, exactly},
 };
 
 /// What a pass starts from.
@@ -63,6 +63,11 @@ fn live_replicas(ctx: &Context, service: &HardenedService, key: &Key) -> Option<
 pub fn labelled(ctx: &Context, key: &Key, name: &str) -> Option<Arc<DynamicObject>> {
     let secret = ctx.cache.get(Kind::Secret, &key.namespace, name)?;
     carries_label(&*secret, key).then_some(secret)
+}
+
+/// Its version, by which a change of it is told.
+pub fn labelled_version(ctx: &Context, key: &Key, name: &str) -> Option<Version> {
+    labelled(ctx, key, name).map(|secret| exactly(&*secret))
 }
 
 /// Whether it carries the label of this service.

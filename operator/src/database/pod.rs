@@ -2,13 +2,11 @@
 //! Job's: so the pod must run our image with our arguments, the Secrets of the spec, and nothing beside.
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
-use kube::{Api, api::ListParams, core::DynamicObject};
+use kube::core::DynamicObject;
 use postgres_hardening::Report;
 use render::{DatabaseJob, Facts};
 
-use crate::{error::Error, issuer::Case};
-
-const OF_JOB: &str = "batch.kubernetes.io/job-name";
+use crate::{error::Error, issuer::Case, jobs};
 
 /// What a Job's pods left.
 pub enum Found {
@@ -25,10 +23,9 @@ pub async fn report(case: &Case<'_>, live: &DynamicObject, job: &DatabaseJob) ->
     let facts = Facts { database: Some(job.clone()), ..case.facts.clone() };
     let wanted = render::database::job(case.service, &facts).and_then(|job| job.spec?.template.spec);
     let name = render::database::name(case.service, &job.run);
-    let api: Api<Pod> = Api::namespaced(case.ctx.client.clone(), &case.key.namespace);
-    let pods = api.list(&ListParams::default().labels(&format!("{OF_JOB}={name}"))).await?;
+    let pods = jobs::pods(case, &name).await?;
     let uid = live.metadata.uid.as_ref();
-    let of_job = pods.items.iter().filter(|pod| {
+    let of_job = pods.iter().filter(|pod| {
         let mut owners = pod.metadata.owner_references.iter().flatten();
         owners.any(|owner| owner.controller == Some(true) && Some(&owner.uid) == uid)
     });
@@ -50,8 +47,7 @@ fn among<'a>(pods: impl Iterator<Item = &'a Pod>, wanted: &PodSpec) -> Found {
 fn message(pod: &Pod) -> Option<Report> {
     let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
     let status = statuses.iter().find(|status| status.name == render::database::CONTAINER)?;
-    let ended = status.state.as_ref()?.terminated.as_ref().filter(|_| status.restart_count == 0)?;
-    serde_json::from_str(ended.message.as_ref()?).ok()
+    jobs::report(status).filter(|_| status.restart_count == 0)
 }
 
 /// Whether the pod has everything that decides who wrote the message. Another container beside it, as a mesh puts there,

@@ -4,6 +4,7 @@
 use crds::{AuditProof, DatabaseExtension, DatabaseSetting, DatabaseStatus, Reason};
 use postgres_hardening::{Check, Evidence, Outcome, Proof, Report};
 use render::Problem;
+use serde_json::json;
 
 use super::pod::Found;
 use crate::cache::Key;
@@ -141,35 +142,62 @@ const fn reason_of(reason: postgres_hardening::Reason) -> Reason {
     }
 }
 
+/// The engine's reason behind one of a condition. They have the same names, but for the one that the API server's refusals
+/// have taken.
+fn of_engine(reason: Reason) -> Option<postgres_hardening::Reason> {
+    let name = match reason {
+        Reason::DatabaseRefused => "Refused",
+        Reason::Refused => return None,
+        reason => reason.as_str(),
+    };
+    serde_json::from_value(json!(name)).ok()
+}
+
 /// Whether a Job said so, and not the operator of its own.
-pub const fn is_of_job(reason: Reason) -> bool {
-    is_terminal(reason)
-        || matches!(
-            reason,
-            Reason::JobFailed
-                | Reason::RestartPending
-                | Reason::ReadOnlyStandby
-                | Reason::Unreachable
-                | Reason::AuthFailed
-                | Reason::TlsFailed
-                | Reason::DatabaseMissing
-                | Reason::TooManyConnections
-                | Reason::VerificationFailed
-        )
+pub fn is_of_job(reason: Reason) -> bool {
+    let own = [Reason::JobFailed, Reason::VerificationFailed, Reason::NotProven];
+    own.contains(&reason) || of_engine(reason).is_some()
 }
 
 /// Whether only somebody's change helps: then nothing is tried before the next verification.
-pub const fn is_terminal(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::PreloadMissing
-            | Reason::NotSuperuser
-            | Reason::NotAvailable
-            | Reason::UnsupportedVersion
-            | Reason::InvalidUrl
-            | Reason::SchemaMissing
-            | Reason::WrongSchema
-            | Reason::DatabaseRefused
-            | Reason::NotProven
-    )
+pub fn is_terminal(reason: Reason) -> bool {
+    reason == Reason::NotProven || of_engine(reason).is_some_and(postgres_hardening::Reason::is_terminal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_of_the_engine_is_one_of_a_condition_and_found_again() {
+        let terminal = [
+            "PreloadMissing",
+            "NotSuperuser",
+            "NotAvailable",
+            "UnsupportedVersion",
+            "InvalidUrl",
+            "SchemaMissing",
+            "WrongSchema",
+            "Refused",
+        ];
+        let others = [
+            "RestartPending",
+            "ReadOnlyStandby",
+            "Unreachable",
+            "AuthFailed",
+            "TlsFailed",
+            "DatabaseMissing",
+            "TooManyConnections",
+        ];
+        for name in terminal.into_iter().chain(others) {
+            let engine: postgres_hardening::Reason = serde_json::from_value(json!(name)).unwrap();
+            let reason = reason_of(engine);
+            assert_eq!(of_engine(reason), Some(engine), "{name}");
+            assert!(is_of_job(reason) && is_terminal(reason) == terminal.contains(&name), "{name}");
+        }
+        for reason in [Reason::Refused, Reason::Progressing, Reason::SecretNotAllowed, Reason::JobsNotAllowed]
+        {
+            assert!(!is_of_job(reason) && !is_terminal(reason), "{reason:?}");
+        }
+    }
 }

@@ -2,22 +2,19 @@
 
 use crds::Reason;
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, api::ListParams, core::DynamicObject};
 use postgres_hardening::is_sqlstate;
 use render::{Kind, Problem};
-use serde_json::Value;
 
 use super::values::Values;
 use crate::{
     error::Error,
     issuer::Case,
-    ownership::is_ours,
+    jobs,
     postgres::{Outcome, Report},
 };
 
 /// Hex digits of the HMAC over the values in the names of Job and Secret; not eight, in which names end that were cut.
 const DIGITS: usize = 10;
-const OF_JOB: &str = "batch.kubernetes.io/job-name";
 
 /// A login that is under way or failed.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,22 +55,13 @@ pub fn suffix(seal: &str) -> String {
 /// Looks at caches only.
 pub fn state(case: &Case<'_>, values: &str) -> State {
     let name = render::login::name(case.service, values);
-    let of = |kind| {
-        let live = case.ctx.cache.get(kind, &case.key.namespace, &name)?;
-        let is_here = is_ours(&live.metadata, case.service) && live.metadata.deletion_timestamp.is_none();
-        is_here.then_some(live)
-    };
+    let of = |kind| jobs::live(case, kind, &name);
     match (of(Kind::Job), of(Kind::Secret)) {
-        (Some(job), Some(_)) if is(&job, "Complete") => State::LoggedIn,
-        (Some(job), Some(_)) if is(&job, "Failed") => State::Failed,
+        (Some(job), Some(_)) if jobs::is(&job, "Complete") => State::LoggedIn,
+        (Some(job), Some(_)) if jobs::is(&job, "Failed") => State::Failed,
         (Some(_), Some(_)) => State::UnderWay,
         _ => State::Absent,
     }
-}
-
-fn is(job: &DynamicObject, condition: &str) -> bool {
-    let conditions = job.data.pointer("/status/conditions").and_then(Value::as_array);
-    conditions.into_iter().flatten().any(|c| c["type"] == condition && c["status"] == "True")
 }
 
 /// What is said while the Job works.
@@ -89,18 +77,16 @@ pub fn under_way(names: &[String]) -> Problem {
 
 /// What is said where no Job may run.
 pub fn not_allowed() -> Problem {
-    let message = "spec.secrets.postgresLogins: the operator's settings name no image for Jobs (jobs.image); ask the platform. What \
-                   the workload has stays";
-    Problem { reason: Reason::RotationHeld, message: message.into() }
+    let stays = ". What the workload has stays";
+    jobs::not_allowed(Reason::RotationHeld, "spec.secrets.postgresLogins", stays)
 }
 
 /// Why it failed. Whoever makes pods in the namespace may make one that looks like the Job's: so nothing of its words is
 /// repeated but a name that the spec has, a word of a list, and five letters or digits.
 pub async fn why(case: &Case<'_>, values: &str) -> Result<Problem, Error> {
-    let api: Api<Pod> = Api::namespaced(case.ctx.client.clone(), &case.key.namespace);
     let job = render::login::name(case.service, values);
-    let pods = api.list(&ListParams::default().labels(&format!("{OF_JOB}={job}"))).await?;
-    let report = pods
+    let report = jobs::pods(case, &job)
+        .await?
         .iter()
         .find_map(report)
         .filter(|report| render::login::logins(case.service).iter().any(|login| login.url == report.url));
@@ -123,8 +109,7 @@ fn held(what: &str) -> Problem {
 
 fn report(pod: &Pod) -> Option<Report> {
     let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
-    let ended = statuses.first()?.state.as_ref()?.terminated.as_ref()?;
-    let report: Report = serde_json::from_str(ended.message.as_ref()?).ok()?;
+    let report: Report = jobs::report(statuses.first()?)?;
     (report.outcome != Outcome::LoggedIn).then_some(report)
 }
 

@@ -53,10 +53,7 @@ impl<'a> Sync<'a> {
     pub fn new(case: &'a Case<'a>, spec: &'a Secrets, serial: Option<&'a str>) -> Self {
         let forced = case.service.annotations().get(crds::FORCE_SYNC_ANNOTATION);
         let named = spec.sources.iter().filter_map(|source| source.secret.as_ref());
-        let versions = named.map(|secret| {
-            let meta = observe::labelled(case.ctx, case.key, &secret.name);
-            meta.map(|meta| (meta.uid(), meta.resource_version()))
-        });
+        let versions = named.map(|secret| observe::labelled_version(case.ctx, case.key, &secret.name));
         let taken: Vec<_> = render::variables(case.service).collect();
         let asked = json!([spec, taken, forced, versions.collect::<Vec<_>>()]);
         Self {
