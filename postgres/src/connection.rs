@@ -5,6 +5,7 @@ use std::{fmt, fs, io::ErrorKind, path::Path, path::PathBuf, str::FromStr};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use url::Url;
 
 use crate::{
     problem::{Problem, Reason},
@@ -143,22 +144,15 @@ struct Named {
 }
 
 impl Named {
-    /// Of an address that the driver could read; nothing when it names no user.
+    /// Of an address that the driver could read, with the parser that it has too; nothing when it names no user.
     fn of(address: &str) -> Option<Self> {
-        let (_, rest) = address.split_once("://").unwrap_or_default();
-        let rest = rest.split('#').next().unwrap_or_default();
-        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
-        let asks = |keys: &[&str]| {
-            query.split('&').filter_map(|pair| pair.split_once('=')).any(|(key, _)| keys.contains(&key))
-        };
-        let after_bracket = host.rsplit(']').next().unwrap_or_default();
-        let names_user = !user.is_empty() && !user.starts_with(':') || asks(&["user"]);
+        let url = Url::parse(address).ok()?;
+        let asks = |keys: &[&str]| url.query_pairs().any(|(key, _)| keys.contains(&&*key));
+        let names_user = !url.username().is_empty() || asks(&["user"]);
         names_user.then(|| Self {
-            host: !host.is_empty() && !host.starts_with(':') || asks(&["host", "hostaddr"]),
-            port: after_bracket.contains(':') || asks(&["port"]),
-            database: !path.trim_matches('/').is_empty() || asks(&["dbname"]),
+            host: url.host_str().is_some_and(|host| !host.is_empty()) || asks(&["host", "hostaddr"]),
+            port: url.port().is_some() || asks(&["port"]),
+            database: !url.path().trim_matches('/').is_empty() || asks(&["dbname"]),
         })
     }
 }
