@@ -27,6 +27,15 @@ log_statement = none
 log_connections = on
 ";
 
+/// Has it log everything that it can, for tests that look for secrets in there.
+pub const LOG_EVERYTHING: &str = "\
+log_statement = all
+log_min_duration_statement = 0
+log_parameter_max_length = -1
+log_parameter_max_length_on_error = -1
+log_min_messages = debug1
+";
+
 /// A running server; dropping it kills it and removes its data.
 ///
 /// The kernel also kills it when the *thread* that called `start` ends, so start it in the test itself or in a thread

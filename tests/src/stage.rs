@@ -2,17 +2,23 @@
 //! nothing. Needs root, and no other node on this host.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use crds::{HardenedService, SERVICE_LABEL};
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service as KubeService};
+use k8s_openapi::serde::{Serialize, de::DeserializeOwned};
 use kube::api::ListParams;
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use serde_json::json;
+use tempfile::NamedTempFile;
 
 use crate::certificate::{Pair, tls_secret};
 use crate::fixture::{Service, condition, example};
@@ -44,6 +50,7 @@ pub struct Stage {
     /// The cluster.
     pub cluster: Cluster,
     testbed: PrivateTestbed,
+    _settings: Option<NamedTempFile>,
 }
 
 impl Stage {
@@ -62,7 +69,7 @@ impl Stage {
         let mut wanted = example(NAME)?;
         wanted.spec.workload.image = image_of(&testbed, "api-server:1", "api-server")?;
         let service = Service::create(&cluster, &namespace.name, &wanted).await?;
-        let stage = Self { operator, service, namespace, cluster, testbed };
+        let stage = Self { operator, service, namespace, cluster, testbed, _settings: None };
         stage.ready().await?;
         let target = stage.target().await?;
         // kube-proxy learns of the first endpoints a moment after everybody else.
@@ -74,12 +81,53 @@ impl Stage {
         Ok(Some(stage))
     }
 
+    /// The same with an operator that lets services have Jobs, of the real image.
+    pub async fn with_jobs() -> Result<Option<Self>> {
+        let settings = NamedTempFile::new()?;
+        fs::write(settings.path(), "{}")?;
+        let args = vec!["--settings".to_owned(), settings.path().display().to_string()];
+        let Some(mut stage) = Self::set(Options { args, ..Options::default() }).await? else {
+            return Ok(None);
+        };
+        // The node takes an image when it is there, so only now.
+        let image = stage.image("hardened-operator:1", "hardened-operator")?;
+        fs::write(settings.path(), json!({"jobs": {"image": image}}).to_string())?;
+        stage.operator.stop().await?;
+        stage.operator.restart().await?;
+        Ok(Some(Self { _settings: Some(settings), ..stage }))
+    }
+
+    /// Objects of a kind in the service's namespace.
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.cluster.client.clone(), &self.namespace.name)
+    }
+
+    /// Fails when fewer objects of a kind are there, or one of them has a secret in it.
+    pub async fn shows_none_of<K>(&self, secrets: &[&str], at_least: usize) -> Result<()>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + Serialize
+            + Debug,
+    {
+        let all = self.api::<K>().list(&ListParams::default()).await?.items;
+        let text = serde_json::to_value(&all)?.to_string();
+        let kind = K::kind(&());
+        ensure!(all.len() >= at_least, "{} of {kind}", all.len());
+        ensure!(!secrets.iter().any(|secret| text.contains(secret)), "{kind} shows a secret: {text}");
+        Ok(())
+    }
+
     /// Where clients go, and whom they trust now.
     pub async fn target(&self) -> Result<Target> {
-        let services = Api::<KubeService>::namespaced(self.cluster.client.clone(), &self.namespace.name);
+        let services = self.api::<KubeService>();
         let spec = services.get(NAME).await?.spec;
         let address = spec.and_then(|spec| spec.cluster_ip).context("the Service has no address")?;
-        let bundles = Api::<ConfigMap>::namespaced(self.cluster.client.clone(), &self.namespace.name);
+        let bundles = self.api::<ConfigMap>();
         let data = bundles.get(&format!("{NAME}-ca")).await?.data;
         Ok(Target {
             address: SocketAddr::new(address.parse()?, 443),
@@ -125,7 +173,7 @@ impl Stage {
 
     /// What each of its pods answers to a GET of this path, by the pod's name.
     pub async fn ask_pods(&self, path: &str) -> Result<BTreeMap<String, String>> {
-        let pods = Api::<Pod>::namespaced(self.cluster.client.clone(), &self.namespace.name);
+        let pods = self.api::<Pod>();
         let ours = ListParams::default().labels(&format!("{SERVICE_LABEL}={NAME}"));
         let target = self.target().await?;
         let mut answers = BTreeMap::new();
@@ -139,7 +187,7 @@ impl Stage {
 
     /// Names of its pods.
     pub async fn pods(&self) -> Result<BTreeSet<String>> {
-        let pods = Api::<Pod>::namespaced(self.cluster.client.clone(), &self.namespace.name);
+        let pods = self.api::<Pod>();
         let ours = ListParams::default().labels(&format!("{SERVICE_LABEL}={NAME}"));
         Ok(pods.list(&ours).await?.iter().map(ResourceExt::name_any).collect())
     }
@@ -162,9 +210,9 @@ fn image_of(testbed: &PrivateTestbed, reference: &str, program: &str) -> Result<
 /// The variables of each pod of a namespace, as its process was given them.
 fn environments(namespace: &str) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
     let mut found = BTreeMap::new();
-    for entry in std::fs::read_dir("/proc")? {
+    for entry in fs::read_dir("/proc")? {
         // Processes come and go.
-        let Ok(environment) = std::fs::read(entry?.path().join("environ")) else { continue };
+        let Ok(environment) = fs::read(entry?.path().join("environ")) else { continue };
         let all: BTreeMap<String, String> = environment
             .split(|byte| *byte == 0)
             .filter_map(|variable| std::str::from_utf8(variable).ok()?.split_once('='))

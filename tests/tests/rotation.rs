@@ -10,12 +10,9 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Pod, Secret};
-use k8s_openapi::serde::{Serialize, de::DeserializeOwned};
 use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
-use kube::{Api, Resource};
 use serde_json::json;
 use testbed::load::Load;
-use testbed::operator::Options;
 use testbed::postgres::{Options as Database, Postgres};
 use testbed::stage::{NAME, Stage};
 use testbed::vault::values::{synced, until_told};
@@ -33,14 +30,7 @@ const LIMIT: Duration = Duration::from_mins(3);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_is_proven_before_its_restart_and_what_pods_do_not_start_with_goes_again() -> Result<()> {
-    let settings = tempfile::NamedTempFile::new()?;
-    std::fs::write(settings.path(), "{}")?;
-    let args = vec!["--settings".to_owned(), settings.path().display().to_string()];
-    let Some(mut stage) = Stage::set(Options { args, ..Options::default() }).await? else { return Ok(()) };
-    let image = stage.image("hardened-operator:1", "hardened-operator")?;
-    std::fs::write(settings.path(), json!({"jobs": {"image": image}}).to_string())?;
-    stage.operator.stop().await?;
-    stage.operator.restart().await?;
+    let Some(stage) = Stage::with_jobs().await? else { return Ok(()) };
     let host = network::HOST.to_string();
     let postgres = Postgres::start_with(&Database {
         tls: Some(&[]),
@@ -67,13 +57,6 @@ struct Scene {
 }
 
 impl Scene {
-    fn api<K>(&self) -> Api<K>
-    where
-        K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
-    {
-        Api::namespaced(self.stage.cluster.client.clone(), &self.stage.namespace.name)
-    }
-
     fn url(&self, password: &str) -> String {
         let port = self.postgres.address().port();
         let tls = "sslmode=verify-full&sslrootcert=/etc/database/ca.crt";
@@ -100,7 +83,7 @@ impl Scene {
         let params = PatchParams::apply("somebody").force();
         let mut whole = serde_json::to_value(source)?;
         (whole["apiVersion"], whole["kind"]) = ("v1".into(), "Secret".into());
-        self.api::<Secret>().patch("database", &params, &Patch::Apply(whole)).await?;
+        self.stage.api::<Secret>().patch("database", &params, &Patch::Apply(whole)).await?;
         Ok(())
     }
 
@@ -110,7 +93,7 @@ impl Scene {
         self.postgres.sql("shop", &format!("CREATE ROLE app LOGIN PASSWORD '{}'", PASSWORDS[0]))?;
         let ca = std::fs::read_to_string(self.postgres.ca_file())?;
         let ca = json!({"metadata": {"name": "database-ca"}, "data": {"ca.crt": ca}});
-        self.api::<ConfigMap>().create(&PostParams::default(), &serde_json::from_value(ca)?).await?;
+        self.stage.api::<ConfigMap>().create(&PostParams::default(), &serde_json::from_value(ca)?).await?;
         self.write(&self.source(PASSWORDS[0], &[])).await?;
         let volume =
             json!({"name": "ca", "mountPath": "/etc/database", "configMap": {"name": "database-ca"}});
@@ -123,7 +106,7 @@ impl Scene {
         self.stage.service.patch(&json!({ "spec": spec })).await?;
         self.until_password(PASSWORDS[0]).await?;
         // The first values break nothing that runs.
-        ensure!(self.api::<Job>().list(&ListParams::default()).await?.items.is_empty());
+        ensure!(self.stage.api::<Job>().list(&ListParams::default()).await?.items.is_empty());
         Ok(())
     }
 
@@ -144,8 +127,8 @@ impl Scene {
         let told = until_told(&self.stage.service, "RotationHeld", "REPORTS_URL is not let in").await?;
         let held = begin.elapsed();
         ensure!(told.0 == "False" && told.1.contains("SQLSTATE 28P01"), "{told:?}");
-        self.shows_no_password::<Job>(1).await?;
-        self.shows_no_password::<Pod>(4).await?;
+        self.stage.shows_none_of::<Job>(&PASSWORDS, 1).await?;
+        self.stage.shows_none_of::<Pod>(&PASSWORDS, 4).await?;
         assert_eq!(self.restarts().await?, before);
         self.stage.until_in_pods(URL, &self.url(PASSWORDS[0]), 3).await?;
 
@@ -169,8 +152,8 @@ impl Scene {
     async fn until_gone(&self) -> Result<()> {
         wait_until(LIMIT, "what a change needs to go", async || {
             let names = async || {
-                let jobs = self.api::<Job>().list(&ListParams::default()).await?;
-                let secrets = self.api::<Secret>().list(&ListParams::default()).await?;
+                let jobs = self.stage.api::<Job>().list(&ListParams::default()).await?;
+                let secrets = self.stage.api::<Secret>().list(&ListParams::default()).await?;
                 let names = secrets.items.into_iter().filter_map(|secret| secret.metadata.name);
                 let left = names.filter(|name| name.contains("-login-") || name.contains("-before"));
                 anyhow::Ok(
@@ -219,10 +202,10 @@ impl Scene {
 
     /// No password in any object but the Secrets, nor in what the operator and Postgres have logged.
     async fn nothing_shown(&self) -> Result<()> {
-        self.shows_no_password::<Job>(0).await?;
-        self.shows_no_password::<Pod>(3).await?;
-        self.shows_no_password::<ReplicaSet>(3).await?;
-        self.shows_no_password::<Event>(5).await?;
+        self.stage.shows_none_of::<Job>(&PASSWORDS, 0).await?;
+        self.stage.shows_none_of::<Pod>(&PASSWORDS, 3).await?;
+        self.stage.shows_none_of::<ReplicaSet>(&PASSWORDS, 3).await?;
+        self.stage.shows_none_of::<Event>(&PASSWORDS, 5).await?;
         let status = json!(self.stage.service.get().await?);
         ensure!(!has_password(&status.to_string()), "{status:#}");
         ensure!(!has_password(&self.stage.operator.log()), "the operator's log");
@@ -230,22 +213,6 @@ impl Scene {
         // Postgres logs the statements by which the test itself sets passwords.
         let other: Vec<_> = logged.lines().filter(|line| !line.contains(" ROLE app ")).collect();
         ensure!(!has_password(&other.join("\n")) && other.len() > 3, "the database's log");
-        Ok(())
-    }
-
-    async fn shows_no_password<K>(&self, at_least: usize) -> Result<()>
-    where
-        K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-            + Clone
-            + DeserializeOwned
-            + Serialize
-            + std::fmt::Debug,
-    {
-        let all = self.api::<K>().list(&ListParams::default()).await?.items;
-        let text = serde_json::to_value(&all)?.to_string();
-        let kind = K::kind(&());
-        ensure!(all.len() >= at_least, "{} of {kind}", all.len());
-        ensure!(!has_password(&text), "{kind} shows a password: {text}");
         Ok(())
     }
 }

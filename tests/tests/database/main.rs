@@ -118,9 +118,9 @@ async fn refused(scene: &mut Scene) -> Result<String> {
 
 /// No password and no key in any object but the Secrets, nor in what the operator and Postgres have logged.
 async fn nothing_shown(scene: &Scene) -> Result<()> {
-    scene.shows_nothing::<Job>().await?;
-    scene.shows_nothing::<Pod>().await?;
-    scene.shows_nothing::<Event>().await?;
+    scene.stage.shows_none_of::<Job>(&CANARIES, 1).await?;
+    scene.stage.shows_none_of::<Pod>(&CANARIES, 1).await?;
+    scene.stage.shows_none_of::<Event>(&CANARIES, 1).await?;
     let service = json!(scene.stage.service.get().await?);
     ensure!(!has_canary(&service.to_string()), "{service:#}");
     ensure!(!has_canary(&scene.stage.operator.log()), "the operator's log");

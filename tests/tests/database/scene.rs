@@ -7,12 +7,9 @@ use crds::DatabaseStatus;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::serde::{Serialize, de::DeserializeOwned};
 use kube::api::{ListParams, Patch, PatchParams};
-use kube::{Api, Resource};
 use serde_json::{Value, json};
 use testbed::fixture::words;
-use testbed::operator::Options;
 use testbed::postgres::{Options as Database, Postgres};
 use testbed::stage::{NAME, Stage};
 use testbed::{Look, network, wait_until};
@@ -42,17 +39,7 @@ pub struct Scene {
 impl Scene {
     /// A service that is ready, and a database that nobody has touched.
     pub async fn set() -> Result<Option<Self>> {
-        let settings = tempfile::NamedTempFile::new()?;
-        std::fs::write(settings.path(), "{}")?;
-        let args = vec!["--settings".to_owned(), settings.path().display().to_string()];
-        let Some(mut stage) = Stage::set(Options { args, ..Options::default() }).await? else {
-            return Ok(None);
-        };
-        let image = stage.image("hardened-operator:1", "hardened-operator")?;
-        std::fs::write(settings.path(), json!({"jobs": {"image": image}}).to_string())?;
-        stage.operator.stop().await?;
-        stage.operator.restart().await?;
-        let _ = settings.keep()?;
+        let Some(stage) = Stage::with_jobs().await? else { return Ok(None) };
         let host = network::HOST.to_string();
         let postgres =
             Postgres::start_with(&Database { tls: Some(&[]), also_on: Some(&host), settings: SETTINGS })?;
@@ -107,7 +94,7 @@ impl Scene {
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "labels": labels}, "stringData": values,
         });
         let params = PatchParams::apply("somebody").force();
-        self.api::<Secret>().patch(name, &params, &Patch::Apply(whole)).await?;
+        self.stage.api::<Secret>().patch(name, &params, &Patch::Apply(whole)).await?;
         Ok(())
     }
 
@@ -183,7 +170,7 @@ impl Scene {
     /// However often it was looked at: the last Job that ended, and the next one.
     pub async fn few_jobs(&self) -> Result<()> {
         wait_until(LIMIT, "at most two Jobs", async || {
-            match self.api::<Job>().list(&ListParams::default()).await {
+            match self.stage.api::<Job>().list(&ListParams::default()).await {
                 Ok(jobs) => Look::when(jobs.items.len(), |count| (1..=2).contains(count)),
                 Err(_) => Look::NotYet(0),
             }
@@ -196,7 +183,8 @@ impl Scene {
     pub async fn forget(&self) -> Result<()> {
         self.stage.service.patch(&json!({"spec": {"postgres": null}})).await?;
         wait_until(LIMIT, "everything of the database to go", async || {
-            let jobs = self.api::<Job>().list(&ListParams::default()).await.map(|jobs| jobs.items.len());
+            let jobs =
+                self.stage.api::<Job>().list(&ListParams::default()).await.map(|jobs| jobs.items.len());
             let told = self.stage.service.get().await.map(|service| {
                 let known = service.status.as_ref().is_some_and(|status| status.database.is_some());
                 (known, words(&service, "DatabaseReady").0)
@@ -215,32 +203,10 @@ impl Scene {
 
     /// Of all lives of the server.
     pub fn server_log(&self) -> Result<String> {
-        let name = self.postgres.sql(
+        self.postgres.sql(
             "shop",
             "SELECT pg_catalog.string_agg(pg_read_file('log/' || f), '') FROM pg_ls_dir('log') f",
-        )?;
-        Ok(name)
-    }
-
-    pub async fn shows_nothing<K>(&self) -> Result<()>
-    where
-        K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-            + Clone
-            + DeserializeOwned
-            + Serialize
-            + std::fmt::Debug,
-    {
-        let all = self.api::<K>().list(&ListParams::default()).await?.items;
-        let text = serde_json::to_value(&all)?.to_string();
-        ensure!(!all.is_empty() && !has_canary(&text), "{} shows a password: {text}", K::kind(&()));
-        Ok(())
-    }
-
-    fn api<K>(&self) -> Api<K>
-    where
-        K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
-    {
-        Api::namespaced(self.stage.cluster.client.clone(), &self.stage.namespace.name)
+        )
     }
 }
 

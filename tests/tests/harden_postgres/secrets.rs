@@ -9,18 +9,12 @@ use sqlx::{
     PgConnection,
     postgres::{PgConnectOptions, PgSslMode},
 };
+use testbed::postgres::LOG_EVERYTHING;
 
 use crate::{EYE, READY, Scene};
 
 const CANARY: &str = "canary-7f3a91d2c4";
 const OTHER: &str = "canary-5b0e83aa17";
-const EVERYTHING: &str = "\
-log_statement = all
-log_min_duration_statement = 0
-log_parameter_max_length = -1
-log_parameter_max_length_on_error = -1
-log_min_messages = debug1
-";
 
 fn log(scene: &Scene) -> Result<String> {
     let collected = scene.postgres.sql("shop", "SELECT pg_read_file(pg_current_logfile())")?;
@@ -71,7 +65,7 @@ async fn no_password_is_seen_anywhere() -> Result<()> {
              GRANT SELECT (rolname, rolpassword) ON pg_authid TO eye"
         ),
     )?;
-    for line in EVERYTHING.lines() {
+    for line in LOG_EVERYTHING.lines() {
         let (name, value) = line.split_once(" = ").context("no setting")?;
         scene.postgres.sql("shop", &format!("ALTER SYSTEM SET {name} = '{value}'"))?;
     }

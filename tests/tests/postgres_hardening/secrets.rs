@@ -3,22 +3,16 @@
 use anyhow::{Context as _, Result};
 use postgres_hardening::{connect, harden};
 use serde_json::json;
+use testbed::postgres::LOG_EVERYTHING;
 
 use crate::{PASSWORD, READY, Scene, full, plan};
 
 /// The only text of 64 hexadecimal digits that may be seen: the digest that everybody knows.
 const KNOWN: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-const EVERYTHING: &str = "\
-log_statement = all
-log_min_duration_statement = 0
-log_parameter_max_length = -1
-log_parameter_max_length_on_error = -1
-log_min_messages = debug1
-";
 
 #[tokio::test]
 async fn no_password_and_no_key_is_seen_anywhere() -> Result<()> {
-    let scene = Scene::set(&format!("{READY}{EVERYTHING}"))?;
+    let scene = Scene::set(&format!("{READY}{LOG_EVERYTHING}"))?;
     // Once the roles are made, which the tests do by statements with the password.
     let made = scene.postgres.log().len();
     let mut session = connect(&scene.as_role("postgres")?).await?;
